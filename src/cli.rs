@@ -1,0 +1,1 @@
+//! The command line: arguments, their variables and help. No behaviour.

@@ -1,0 +1,1 @@
+//! Does what the supervisor decides: the loop, spawning, reaping, signals.

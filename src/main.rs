@@ -1,0 +1,3 @@
+//! Parses the arguments, runs one command, chooses the exit code.
+
+fn main() {}

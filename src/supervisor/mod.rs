@@ -1,0 +1,1 @@
+//! Decides. Synchronous, no I/O, no clock.
