@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use super::envfile::Assignment;
 
 /// Variables by name. Printing one for debugging shows names and origins, never values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,10 +53,97 @@ impl Environment {
         self.0.get(name.as_ref())
     }
 
+    /// Takes a variable away, whoever set it.
+    pub fn remove(&mut self, name: impl AsRef<OsStr>) {
+        self.0.remove(name.as_ref());
+    }
+
     /// Every variable in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &Variable)> {
         self.0.iter().map(|(name, variable)| (name.as_os_str(), variable))
     }
+}
+
+/// Where variables come from before any process type says its own.
+#[derive(Clone, Default)]
+pub(super) struct Sources {
+    /// The environment we were started with.
+    pub(super) real: Vec<(OsString, OsString)>,
+    /// Env files with what they say, the last one strongest.
+    pub(super) files: Vec<(PathBuf, Vec<Assignment>)>,
+    /// Whether files or the real environment are stronger.
+    pub(super) stronger: Stronger,
+}
+
+/// Which wins where an env file and the real environment set the same variable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stronger {
+    /// The real environment.
+    #[default]
+    Real,
+    /// The files: `--env-override`.
+    Files,
+}
+
+impl Sources {
+    /// What a type gets before anything is injected, given `defaults.env` and its own `env`.
+    #[must_use]
+    pub(super) fn environment(&self, defaults: &[(String, String)], own: &[(String, String)]) -> Environment {
+        let mut environment = Environment::default();
+        for (name, value) in defaults {
+            environment.set(name, value, Origin::Defaults);
+        }
+        match self.stronger {
+            Stronger::Real => {
+                self.add_files(&mut environment);
+                self.add_real(&mut environment);
+            }
+            Stronger::Files => {
+                self.add_real(&mut environment);
+                self.add_files(&mut environment);
+            }
+        }
+        for (name, value) in own {
+            environment.set(name, value, Origin::Spec);
+        }
+        environment.0.retain(|name, _| !is_ours(name));
+        environment
+    }
+
+    fn add_real(&self, environment: &mut Environment) {
+        for (name, value) in &self.real {
+            environment.set(name, value, Origin::Real);
+        }
+    }
+
+    fn add_files(&self, environment: &mut Environment) {
+        for (path, assignments) in &self.files {
+            for Assignment { name, value, line } in assignments {
+                environment.set(name, value, Origin::File { path: path.clone(), line: *line });
+            }
+        }
+    }
+
+    /// The names that a file sets and the real environment sets otherwise and stronger.
+    #[must_use]
+    pub(super) fn overridden(&self) -> Vec<String> {
+        let Stronger::Real = self.stronger else { return Vec::new() };
+        let mut files = Environment::default();
+        self.add_files(&mut files);
+        let differs = |(name, value): &&(OsString, OsString)| {
+            !is_ours(name) && files.get(name).is_some_and(|file| file.value != *value)
+        };
+        let mut names: Vec<String> =
+            self.real.iter().filter(differs).map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// Whether a variable speaks to a supervisor: none of these reaches a child but those that are injected.
+fn is_ours(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"SUPERVISE_")
 }
 
 impl fmt::Debug for Variable {

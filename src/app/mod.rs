@@ -4,11 +4,24 @@
 //! processes. Every error of one run is collected, each with its file, line, column and the way out.
 
 mod command;
+mod diagnostic;
+mod envfile;
 mod environment;
+mod formation;
+mod plan;
 mod policy;
+mod ports;
+mod procfile;
 mod release;
+mod settings;
+mod spec;
 
 pub use command::{Command, Form};
-pub use environment::{Environment, Origin, Variable};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use environment::{Environment, Origin, Stronger, Variable};
+pub use formation::Selection;
+pub use plan::{Expansion, Inputs, plan};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Stderr, StopScope};
+pub use ports::Ports;
 pub use release::{ProcessType, Release};
+pub use settings::{Port, Settings};

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::api::{Notice, TypeName};
+use crate::api::{Notice, SlotName, TypeName};
 
-use super::{Command, Environment, Limit, Policy, Stderr};
+use super::{Command, Environment, Limit, Origin, Policy, Stderr};
 
 /// What runs: every entry of the Procfile with its count, policy, ports and environment.
 #[derive(Clone, Debug)]
@@ -42,6 +42,41 @@ pub struct ProcessType {
     pub port: Option<u16>,
     /// The variables of its instances without the injected ones.
     pub environment: Environment,
+}
+
+impl Release {
+    /// Everything that an instance in a slot of one of its types gets, the injected variables included; `instance` is
+    /// the text that marks this one life.
+    #[must_use]
+    pub fn environment_of(&self, process_type: &ProcessType, slot: u32, instance: &str) -> Environment {
+        let mut environment = self.directory_of(process_type.environment.clone());
+        let name = SlotName { process_type: process_type.name.clone(), number: slot };
+        let mut inject = |name: &str, value: String| environment.set(name, value, Origin::Injected);
+        inject("PS", name.to_string());
+        if let Some(port) = process_type.port_of(slot) {
+            inject("PORT", port.to_string());
+        }
+        inject("SUPERVISE_TYPE", process_type.name.to_string());
+        inject("SUPERVISE_SLOT", slot.to_string());
+        inject("SUPERVISE_INSTANCE", instance.to_owned());
+        inject("SUPERVISE_RELEASE_ID", self.id.clone());
+        environment
+    }
+
+    /// With PWD naming the root where there is a PWD, as a shell would see to (POSIX, `sh`, PWD).
+    #[must_use]
+    pub fn directory_of(&self, mut environment: Environment) -> Environment {
+        if environment.get("PWD").is_some() {
+            environment.set("PWD", &self.root, Origin::Injected);
+        }
+        environment
+    }
+
+    /// The entry of that name.
+    #[must_use]
+    pub fn process_type(&self, name: &str) -> Option<&ProcessType> {
+        self.types.iter().find(|process_type| process_type.name.as_str() == name)
+    }
 }
 
 impl ProcessType {
