@@ -1,1 +1,531 @@
 //! The command line: arguments, their variables and help. No behaviour.
+//!
+//! Every flag has a variable `SUPERVISE_<FLAG>`; an empty one is as if unset. What belongs to a later version is known by
+//! name and refused by name, never accepted and ignored.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::api::parse_duration;
+use crate::app::{Expansion, Inputs, Ports, Restart, Selection, Settings, Stronger};
+use crate::stream::{self, Choice, Format, WhenGone, WhenSlow};
+
+/// A Procfile-driven process supervisor: one file, one command.
+///
+/// Reads `name: command` lines from a Procfile, starts so many of each as the formation says, tags every line they
+/// write, restarts what fails and stops everything in order.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "supervise",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 80,
+    after_help = "Examples:\n  \
+        supervise start                  everything in ./Procfile, one of each\n  \
+        supervise start web=4 worker=8   as many as named\n  \
+        supervise check                  is everything right?\n  \
+        supervise run rake db:migrate    one command in the same environment\n\n\
+        `supervise help COMMAND` tells more about one of them."
+)]
+pub struct Cli {
+    /// Where the app is.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One verb each.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Start the formation and keep it running
+    Start(StartArgs),
+    /// Check the Procfile, the env files and the spec, and start nothing
+    #[command(after_help = "Exits with 0 and names the process types, or with 2 and names every error.\n\n\
+        Examples:\n  supervise check\n  supervise check -f Procfile.dev -e staging.env")]
+    Check,
+    /// Run one command, or a process type's, in the environment of the app
+    Run(RunArgs),
+    /// Show the environment that a process type gets, and where each value is from
+    Config(ConfigArgs),
+}
+
+/// Flags of every command, before or after its name.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "The app")]
+pub struct AppArgs {
+    /// The Procfile [default: Procfile]
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "SUPERVISE_PROCFILE",
+        hide_env_values = true
+    )]
+    pub procfile: Option<PathBuf>,
+    /// The directory the processes run in [default: the Procfile's]
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "SUPERVISE_ROOT",
+        hide_env_values = true
+    )]
+    pub root: Option<PathBuf>,
+    /// Env files, the last one strongest [default: .env beside the Procfile]
+    #[arg(
+        short = 'e',
+        long,
+        value_name = "FILE",
+        value_delimiter = ',',
+        global = true,
+        env = "SUPERVISE_ENV",
+        hide_env_values = true
+    )]
+    pub env: Vec<PathBuf>,
+    /// Replace $NAME and ${NAME} in env files
+    #[arg(long, global = true, env = "SUPERVISE_ENV_EXPAND", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub env_expand: bool,
+    /// Let env files win over the environment
+    #[arg(long, global = true, env = "SUPERVISE_ENV_OVERRIDE", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub env_override: bool,
+    /// The scaling spec [default: supervise.yml, else app.json, beside the Procfile]
+    #[arg(long, value_name = "FILE", global = true, env = "SUPERVISE_SPEC", hide_env_values = true)]
+    pub spec: Option<PathBuf>,
+}
+
+/// `start`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    supervise start                        one of each, or what the spec says\n  \
+    supervise start web=4 worker=8         the types not named keep their count\n  \
+    supervise start web worker=2           a bare name: only these two\n  \
+    supervise start all=0 web=2            every type first, then web\n  \
+    supervise start --only web=4           one type per container\n  \
+    supervise start -p 8000 -e prod.env    ports from 8000\n\n\
+    Exits with 2 if anything is wrong with the input, and then has started nothing.")]
+pub struct StartArgs {
+    /// How many of each process type; a bare name runs only the types named
+    #[arg(value_name = "TYPE|TYPE=N")]
+    pub formation: Vec<String>,
+    /// Run only the types named, with or without a count
+    #[arg(long, env = "SUPERVISE_ONLY", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub only: bool,
+    /// The PORT of the first process type [default: PORT, else 5000]
+    #[arg(short = 'p', long, value_name = "PORT", env = "SUPERVISE_PORT", hide_env_values = true,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// From the PORT of one process type to the next
+    #[arg(long, value_name = "N", default_value_t = Ports::STEP, env = "SUPERVISE_PORT_STEP", hide_env_values = true,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub port_step: u16,
+    /// Give out no PORT
+    #[arg(long, env = "SUPERVISE_NO_PORT", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub no_port: bool,
+    /// From the stop signal to SIGKILL [default: 8s]
+    #[arg(short = 't', long, value_name = "DURATION", value_parser = parse_duration, env = "SUPERVISE_DRAIN", hide_env_values = true)]
+    pub drain: Option<Duration>,
+    /// When a process that ended is started again [default: on-failure; web: always]
+    #[arg(long, value_name = "WHEN", value_parser = words(&Restart::WORDS), env = "SUPERVISE_RESTART", hide_env_values = true)]
+    pub restart: Option<Restart>,
+    /// Stop everything at the first exit of anything, whatever its code
+    #[arg(long, env = "SUPERVISE_FAIL_FAST", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub fail_fast: bool,
+    /// What becomes of processes that an earlier run left behind
+    #[arg(long, value_name = "FATE", default_value = "stop", value_parser = words(&Leftovers::WORDS), env = "SUPERVISE_LEFTOVERS", hide_env_values = true)]
+    pub leftovers: Leftovers,
+    /// What the lines look like
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = words(&FORMATS), env = "SUPERVISE_FORMAT",
+        hide_env_values = true, help_heading = "Output")]
+    pub format: Format,
+    /// The time before each line; auto: on a terminal
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = words(&CHOICES), env = "SUPERVISE_TIMESTAMPS",
+        hide_env_values = true, help_heading = "Output")]
+    pub timestamps: Choice,
+    /// Coloured tags; auto: on a terminal, see also NO_COLOR and CLICOLOR_FORCE
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = words(&CHOICES), env = "SUPERVISE_COLOR",
+        hide_env_values = true, help_heading = "Output")]
+    pub color: Choice,
+    /// While our reader is slow: the processes wait, or the oldest lines are dropped and counted
+    #[arg(long, value_name = "HOW", default_value = "block", value_parser = words(&[("block", WhenSlow::Block), ("drop", WhenSlow::Drop)]),
+        env = "SUPERVISE_WHEN_SLOW", hide_env_values = true, help_heading = "Output")]
+    pub when_slow: WhenSlow,
+    /// When our reader goes away: stop everything, or drop and count the lines [default: drain; as PID 1: drop]
+    #[arg(long, value_name = "HOW", value_parser = words(&[("drain", WhenGone::Drain), ("drop", WhenGone::Drop)]),
+        env = "SUPERVISE_WHEN_GONE", hide_env_values = true, help_heading = "Output")]
+    pub when_gone: Option<WhenGone>,
+    /// Say more about ourselves on stderr; twice: everything
+    #[arg(short = 'v', long, action = ArgAction::Count, env = "SUPERVISE_VERBOSE", hide_env_values = true, help_heading = "Output")]
+    pub verbose: u8,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's:\n\
+    127 if it is not found, 126 if it cannot be executed.\n\n\
+    Examples:\n  \
+    supervise run rake db:migrate\n  \
+    supervise run -e staging.env -- printenv DATABASE_URL\n  \
+    supervise run worker               the command of the process type `worker`"
+)]
+pub struct RunArgs {
+    /// A command with its arguments, or the name of one process type
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `config`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Strongest first: what supervise injects, the type's `env` in the spec, the environment, env\n\
+    files, `defaults.env` in the spec.\n\n\
+    Examples:\n  supervise config web\n  supervise config --show-values"
+)]
+pub struct ConfigArgs {
+    /// One process type [default: each]
+    #[arg(value_name = "TYPE")]
+    pub process_type: Option<String>,
+    /// Show the values too: they may be secrets
+    #[arg(long, env = "SUPERVISE_SHOW_VALUES", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub show_values: bool,
+}
+
+/// What becomes of processes that an earlier run left behind when its supervisor was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// They are named and stopped first.
+    Stop,
+    /// They are named and let be.
+    Ignore,
+    /// They are named and nothing is started.
+    Fail,
+}
+
+impl Leftovers {
+    const WORDS: [(&str, Leftovers); 3] =
+        [("stop", Leftovers::Stop), ("ignore", Leftovers::Ignore), ("fail", Leftovers::Fail)];
+}
+
+const FORMATS: [(&str, Format); 3] = [("text", Format::Text), ("json", Format::Json), ("raw", Format::Raw)];
+
+const CHOICES: [(&str, Choice); 3] =
+    [("auto", Choice::Auto), ("always", Choice::Always), ("never", Choice::Never)];
+
+/// Verbs of a later version.
+const LATER_VERBS: [&str; 17] = [
+    "ps",
+    "scale",
+    "restart",
+    "stop",
+    "signal",
+    "logs",
+    "events",
+    "reload",
+    "shutdown",
+    "services",
+    "health",
+    "release",
+    "releases",
+    "deploy",
+    "rollback",
+    "completions",
+    "man",
+];
+
+/// A flag of a later version.
+struct LaterFlag {
+    name: &'static str,
+    short: Option<char>,
+    takes_value: bool,
+    variable: &'static str,
+}
+
+const fn later(name: &'static str, variable: &'static str) -> LaterFlag {
+    LaterFlag { name, short: None, takes_value: true, variable }
+}
+
+/// Flags of a later version; all for `start`, `--release` for `run` too.
+const LATER_FLAGS: [LaterFlag; 7] = [
+    later("socket", "SUPERVISE_SOCKET"),
+    later("http", "SUPERVISE_HTTP"),
+    later("token-file", "SUPERVISE_TOKEN_FILE"),
+    LaterFlag { name: "detach", short: Some('D'), takes_value: false, variable: "SUPERVISE_DETACH" },
+    later("log-file", "SUPERVISE_LOG_FILE"),
+    later("trace", "SUPERVISE_TRACE"),
+    later("release", "SUPERVISE_RELEASE"),
+];
+
+impl Cli {
+    /// Reads the arguments, the program's name first, and the variables that stand for flags.
+    ///
+    /// # Errors
+    /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
+    pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let mut command = whole_command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        refuse_later(&mut command, &matches)?;
+        let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if let (Command::Start(start), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            start.settle_port(&mut command, matches)?;
+        }
+        Ok(cli)
+    }
+
+    /// What decides which processes run, given the environment we were started with.
+    #[must_use]
+    pub fn inputs(&self, environment: Vec<(OsString, OsString)>) -> Inputs {
+        let app = &self.app;
+        let inputs = Inputs {
+            procfile: app.procfile.clone(),
+            root: app.root.clone(),
+            env_files: app.env.clone(),
+            expansion: if app.env_expand { Expansion::Expand } else { Expansion::Literal },
+            stronger: if app.env_override { Stronger::Files } else { Stronger::Real },
+            spec: app.spec.clone(),
+            environment,
+            ..Inputs::default()
+        };
+        match &self.command {
+            Command::Start(start) => start.add_to(inputs),
+            Command::Check | Command::Run(_) | Command::Config(_) => inputs,
+        }
+    }
+}
+
+impl StartArgs {
+    fn add_to(&self, inputs: Inputs) -> Inputs {
+        Inputs {
+            formation: self.formation.clone(),
+            selection: if self.only { Selection::Only } else { Selection::Bare },
+            ports: if self.no_port {
+                Ports::Off
+            } else {
+                Ports::On { base: self.port, step: self.port_step }
+            },
+            flags: Settings { drain: self.drain, restart: self.restart, ..Settings::default() },
+            ..inputs
+        }
+    }
+
+    /// How the stream looks and behaves, given the environment and whether we are PID 1.
+    #[must_use]
+    pub fn stream_settings(&self, environment: &[(OsString, OsString)], pid_1: bool) -> stream::Settings {
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+        };
+        stream::Settings {
+            format: self.format,
+            timestamps: self.timestamps,
+            color: weigh_color(self.color, variable("NO_COLOR"), variable("CLICOLOR_FORCE")),
+            when_slow: self.when_slow,
+            // In a container the reader of our output is the log driver, and the processes matter more than it does.
+            when_gone: self.when_gone.unwrap_or(if pid_1 { WhenGone::Drop } else { WhenGone::Drain }),
+        }
+    }
+
+    /// `-p` and `--no-port` exclude each other, but a flag wins over the other one's variable.
+    fn settle_port(&mut self, command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if !self.no_port || self.port.is_none() {
+            return Ok(());
+        }
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (typed("port"), typed("no_port")) {
+            (true, false) => self.no_port = false,
+            (false, true) => self.port = None,
+            (true, true) | (false, false) => {
+                let message = "`--port` gives out ports and `--no-port` gives out none: choose one";
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A flag that was given wins; else NO_COLOR (<https://no-color.org>), then CLICOLOR_FORCE
+/// (<https://bixense.com/clicolors>), each given where it is set and not empty.
+fn weigh_color(choice: Choice, no_color: Option<&OsStr>, force: Option<&OsStr>) -> Choice {
+    match choice {
+        Choice::Auto if no_color.is_some() => Choice::Never,
+        Choice::Auto if force.is_some_and(|force| force != "0") => Choice::Always,
+        Choice::Auto | Choice::Always | Choice::Never => choice,
+    }
+}
+
+/// Reads one of a few words as the value that it stands for.
+fn words<T: Copy + Send + Sync + 'static>(
+    pairs: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(pairs.iter().map(|(word, _)| *word)).try_map(move |word| {
+        let found = pairs.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+        found.ok_or("not one of the words")
+    })
+}
+
+/// The command with what is hidden: verbs and flags of a later version. Empty variables are taken away.
+fn whole_command() -> clap::Command {
+    let hidden_flag = |flag: &'static LaterFlag| {
+        let value = if flag.takes_value { 1..=1 } else { 0..=1 };
+        let arg = Arg::new(flag.name).long(flag.name).short(flag.short).env(flag.variable);
+        arg.hide(true).num_args(value).require_equals(!flag.takes_value)
+    };
+    let hidden_verb = |name: &'static str| {
+        let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+        clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest)
+    };
+    Cli::command()
+        .subcommands(LATER_VERBS.map(hidden_verb))
+        .mut_subcommand("start", |start| start.args(LATER_FLAGS.iter().map(hidden_flag)))
+        .mut_subcommand("run", |run| {
+            run.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(hidden_flag))
+        })
+        .mut_args(without_empty_variable)
+        .mut_subcommands(|subcommand| subcommand.mut_args(without_empty_variable))
+}
+
+fn without_empty_variable(arg: Arg) -> Arg {
+    let empty =
+        arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+    if empty { arg.env(None::<&str>) } else { arg }
+}
+
+/// What belongs to a later version is refused by name.
+fn refuse_later(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((verb, matches)) = matches.subcommand() else { return Ok(()) };
+    let mut refuse = |what: String| {
+        let message = format!("`{what}` is not in this version");
+        Err(command.error(ErrorKind::InvalidSubcommand, message))
+    };
+    if LATER_VERBS.contains(&verb) {
+        return refuse(verb.to_owned());
+    }
+    for LaterFlag { name, variable, .. } in &LATER_FLAGS {
+        match matches.try_contains_id(name).map(|_| matches.value_source(name)) {
+            Ok(Some(ValueSource::EnvVariable)) => return refuse((*variable).to_owned()),
+            Ok(Some(_)) => return refuse(format!("--{name}")),
+            // Not given, or not known to this verb.
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        Cli::parse_from(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn start(line: &str) -> StartArgs {
+        match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
+            Command::Start(start) => start,
+            Command::Check | Command::Run(_) | Command::Config(_) => panic!("{line} is a start"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        whole_command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_app_stand_before_or_after_the_verb() {
+        for line in ["supervise -f P -e a,b -e c check", "supervise check -e a,b -e c -f P"] {
+            let cli = parse(line).expect("a valid line");
+            assert_eq!(cli.app.procfile, Some("P".into()), "{line}");
+            assert_eq!(cli.app.env, ["a", "b", "c"].map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_of_run_belongs_to_it() {
+        for (line, words, env) in [
+            ("supervise run grep -e FOO -f x", vec!["grep", "-e", "FOO", "-f", "x"], vec![]),
+            ("supervise run -e .env sh -c x", vec!["sh", "-c", "x"], vec![".env"]),
+            ("supervise -e .env run -- -weird --help", vec!["-weird", "--help"], vec![".env"]),
+        ] {
+            let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let Command::Run(run) = &cli.command else { panic!("{line} is a run") };
+            assert_eq!(run.command, words, "{line}");
+            assert_eq!(cli.app.env, env.into_iter().map(PathBuf::from).collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_mirrors_a_key_becomes_a_setting() {
+        let cli = parse("supervise start -t 500ms --restart never --no-port web=2").expect("a valid line");
+        let inputs = cli.inputs(Vec::new());
+        assert_eq!(inputs.flags.drain, Some(Duration::from_millis(500)));
+        assert_eq!(inputs.flags.restart, Some(Restart::Never));
+        assert_eq!(inputs.ports, Ports::Off);
+        assert_eq!(inputs.formation, ["web=2"]);
+    }
+
+    #[test]
+    fn a_flag_for_color_wins_over_every_variable() {
+        let set = Some(OsStr::new("1"));
+        for (choice, no_color, force, expected) in [
+            (Choice::Auto, None, None, Choice::Auto),
+            (Choice::Auto, set, None, Choice::Never),
+            (Choice::Auto, None, set, Choice::Always),
+            (Choice::Auto, None, Some(OsStr::new("0")), Choice::Auto),
+            (Choice::Auto, set, set, Choice::Never),
+            (Choice::Always, set, None, Choice::Always),
+            (Choice::Never, None, set, Choice::Never),
+        ] {
+            assert_eq!(weigh_color(choice, no_color, force), expected, "{choice:?} {no_color:?} {force:?}");
+        }
+        let environment = [("NO_COLOR".into(), "".into()), ("CLICOLOR_FORCE".into(), "1".into())];
+        let settings = start("supervise start").stream_settings(&environment, false);
+        assert_eq!(settings.color, Choice::Always, "an empty NO_COLOR is none");
+    }
+
+    #[test]
+    fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
+        let plain = start("supervise start");
+        assert_eq!(plain.stream_settings(&[], true).when_gone, WhenGone::Drop);
+        assert_eq!(plain.stream_settings(&[], false).when_gone, WhenGone::Drain);
+        assert_eq!(
+            start("supervise start --when-gone drain").stream_settings(&[], true).when_gone,
+            WhenGone::Drain
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_a_later_version_is_refused_by_name() {
+        for (line, name) in [
+            ("supervise ps --json", "`ps`"),
+            ("supervise scale web=3", "`scale`"),
+            ("supervise logs -f --help", "`logs`"),
+            ("supervise start --socket /x web", "`--socket`"),
+            ("supervise start -D", "`--detach`"),
+            ("supervise start --trace t", "`--trace`"),
+            ("supervise run --release 3 ls", "`--release`"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn ports_are_given_out_or_not() {
+        assert!(parse("supervise start -p 3000 --no-port").is_err());
+        for line in ["-p 0", "-p 65536", "-p web", "--port-step 0"] {
+            assert!(parse(&format!("supervise start {line}")).is_err(), "{line}");
+        }
+        assert_eq!(start("supervise start -p 3000 --port-step 10").port, Some(3000));
+    }
+}

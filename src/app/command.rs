@@ -34,6 +34,17 @@ impl Command {
         });
         Command { text, form }
     }
+
+    /// The program and its arguments: the words themselves, or `/bin/sh -c` with the text.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<Vec<u8>> {
+        let shell = |text: Vec<u8>| vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text];
+        match &self.form {
+            Form::Direct(words) => words.clone(),
+            Form::Exec => shell([b"exec ", self.text.as_slice()].concat()),
+            Form::Shell => shell(self.text.clone()),
+        }
+    }
 }
 
 /// The words of a text in which a shell would find nothing to do.

@@ -41,6 +41,19 @@ pub enum Origin {
     Defaults,
 }
 
+/// `environment`, `.env:3`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Injected => write!(f, "supervise"),
+            Origin::Spec => write!(f, "spec (env)"),
+            Origin::Real => write!(f, "environment"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Defaults => write!(f, "spec (defaults.env)"),
+        }
+    }
+}
+
 impl Environment {
     /// Sets a variable, whatever was there.
     pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>, origin: Origin) {

@@ -20,7 +20,7 @@ pub use command::{Command, Form};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use environment::{Environment, Origin, Stronger, Variable};
 pub use formation::Selection;
-pub use plan::{Expansion, Inputs, plan};
+pub use plan::{Expansion, Inputs, plan, plan_one_off};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Stderr, StopScope};
 pub use ports::Ports;
 pub use release::{ProcessType, Release};

@@ -60,13 +60,35 @@ pub enum Expansion {
 /// # Errors
 /// Everything that is wrong with the Procfile, the env files, the spec, the arguments and the ports, in one run.
 pub fn plan(inputs: &Inputs) -> Result<Release, Diagnostics> {
+    resolve(inputs, Procfile::Required)
+}
+
+/// Works out the environment of a one-off command: as [`plan`], but a directory without a Procfile will do, unless one is
+/// named.
+///
+/// # Errors
+/// As those of [`plan`].
+pub fn plan_one_off(inputs: &Inputs) -> Result<Release, Diagnostics> {
+    resolve(inputs, Procfile::Optional)
+}
+
+/// Whether there must be one.
+enum Procfile {
+    Required,
+    Optional,
+}
+
+fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let mut errors = Diagnostics::default();
     let sources = inputs.sources().unwrap_or_else(|found| errors.gather(found));
     let file = inputs.procfile(&sources);
-    let entries = diagnostic::read(&file, "Procfile")
-        .map_err(|missing| Diagnostics::from(inputs.explain(missing)))
-        .and_then(|text| procfile::parse(&file, &text))
-        .unwrap_or_else(|found| errors.gather(found));
+    let entries = match need {
+        Procfile::Optional if inputs.procfile.is_none() && !file.exists() => Ok(Vec::new()),
+        Procfile::Optional | Procfile::Required => diagnostic::read(&file, "Procfile")
+            .map_err(|missing| Diagnostics::from(inputs.explain(missing)))
+            .and_then(|text| procfile::parse(&file, &text)),
+    };
+    let entries = entries.unwrap_or_else(|found| errors.gather(found));
     let spec = Spec::default();
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
     let request = formation::parse(&inputs.formation).unwrap_or_else(|found| errors.gather(found));
@@ -87,11 +109,12 @@ pub fn plan(inputs: &Inputs) -> Result<Release, Diagnostics> {
     if !overridden.is_empty() {
         remarks.push(Notice::Overridden { names: overridden });
     }
-    let types = resolve(types, &counts, &ports, &sources, &spec);
+    let types = complete(types, &counts, &ports, &sources, &spec);
     remarks.extend(announce(&types, &counts));
     // The file was just read: it can only have gone away since.
     let procfile = file.canonicalize().unwrap_or(file);
-    Ok(Release { id: "dev".to_owned(), procfile, root, types, remarks })
+    let environment = sources.environment(&spec.defaults.env, &[]);
+    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, remarks })
 }
 
 impl Diagnostics {
@@ -288,14 +311,14 @@ fn assign_ports(
     ports::assign(base, step, &candidates)
 }
 
-fn resolve(
+fn complete(
     types: Vec<Settled>,
     counts: &[Option<u32>],
     ports: &[Option<u16>],
     sources: &Sources,
     spec: &Spec,
 ) -> Vec<ProcessType> {
-    let resolve = |(settled, (count, port)): (Settled, (&Option<u32>, &Option<u16>))| {
+    let complete = |(settled, (count, port)): (Settled, (&Option<u32>, &Option<u16>))| {
         let Settled { entry, own, settings } = settled;
         let mut environment = sources.environment(&spec.defaults.env, &own.env);
         if settings.port == Some(Port::None)
@@ -315,7 +338,7 @@ fn resolve(
             environment,
         }
     };
-    types.into_iter().zip(counts.iter().zip(ports)).map(resolve).collect()
+    types.into_iter().zip(counts.iter().zip(ports)).map(complete).collect()
 }
 
 /// The formation, and the ports where any are given out.

@@ -51,6 +51,12 @@ pub enum Restart {
     Never,
 }
 
+impl Restart {
+    /// As people write them.
+    pub const WORDS: [(&str, Restart); 3] =
+        [("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)];
+}
+
 /// How long a slot waits before its next instance: the first failure of a streak restarts at once, the n-th after it
 /// waits `first` x 2^(n-1), up to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +91,11 @@ pub enum StopScope {
     Group,
 }
 
+impl StopScope {
+    /// As people write them.
+    pub const WORDS: [(&str, StopScope); 2] = [("leader", StopScope::Leader), ("group", StopScope::Group)];
+}
+
 /// What becomes of descendants that outlive their leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Leftovers {
@@ -94,6 +105,11 @@ pub enum Leftovers {
     Leave,
 }
 
+impl Leftovers {
+    /// As people write them.
+    pub const WORDS: [(&str, Leftovers); 2] = [("stop", Leftovers::Stop), ("leave", Leftovers::Leave)];
+}
+
 /// How standard error of a child reaches the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stderr {
@@ -101,6 +117,11 @@ pub enum Stderr {
     Merge,
     /// Through a pipe of its own: the stream of each line is known.
     Split,
+}
+
+impl Stderr {
+    /// As people write them.
+    pub const WORDS: [(&str, Stderr); 2] = [("merge", Stderr::Merge), ("split", Stderr::Split)];
 }
 
 /// One resource limit for the instances of a type (setrlimit(2)); hard and soft are set alike.

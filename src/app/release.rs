@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::api::{Notice, SlotName, TypeName};
 
+use super::diagnostic::{Diagnostic, Place, did_you_mean};
 use super::{Command, Environment, Limit, Origin, Policy, Stderr};
 
 /// What runs: every entry of the Procfile with its count, policy, ports and environment.
@@ -17,6 +18,8 @@ pub struct Release {
     pub root: PathBuf,
     /// Every entry of the Procfile in file order; those not selected have quantity 0.
     pub types: Vec<ProcessType>,
+    /// The variables that every process of the app gets, whatever its type.
+    pub environment: Environment,
     /// What the user should know before anything starts, in order: the formation, the ports, overridden variables ...
     pub remarks: Vec<Notice>,
 }
@@ -49,7 +52,7 @@ impl Release {
     /// the text that marks this one life.
     #[must_use]
     pub fn environment_of(&self, process_type: &ProcessType, slot: u32, instance: &str) -> Environment {
-        let mut environment = self.directory_of(process_type.environment.clone());
+        let mut environment = self.at_root(process_type.environment.clone());
         let name = SlotName { process_type: process_type.name.clone(), number: slot };
         let mut inject = |name: &str, value: String| environment.set(name, value, Origin::Injected);
         inject("PS", name.to_string());
@@ -63,13 +66,35 @@ impl Release {
         environment
     }
 
-    /// With PWD naming the root where there is a PWD, as a shell would see to (POSIX, `sh`, PWD).
+    /// What a one-off command gets; with a type, that type's variables and the PORT of its first slot.
     #[must_use]
-    pub fn directory_of(&self, mut environment: Environment) -> Environment {
+    pub fn one_off_environment(&self, process_type: Option<&ProcessType>) -> Environment {
+        let environment = process_type.map_or(&self.environment, |process_type| &process_type.environment);
+        let mut environment = self.at_root(environment.clone());
+        if let Some(port) = process_type.and_then(|process_type| process_type.port) {
+            environment.set("PORT", port.to_string(), Origin::Injected);
+        }
+        environment
+    }
+
+    /// Sets PWD, where there is one, to the root, as a shell would (POSIX, `sh`, PWD).
+    fn at_root(&self, mut environment: Environment) -> Environment {
         if environment.get("PWD").is_some() {
             environment.set("PWD", &self.root, Origin::Injected);
         }
         environment
+    }
+
+    /// The entry that a user names.
+    ///
+    /// # Errors
+    /// There is none; says which there are.
+    pub fn named(&self, name: &str) -> Result<&ProcessType, Diagnostic> {
+        let known = self.types.iter().map(|process_type| process_type.name.as_str());
+        self.process_type(name).ok_or_else(|| {
+            Diagnostic::new(Place::Arguments, format!("there is no process type `{name}`"))
+                .with_help(did_you_mean(name, "the Procfile has", known))
+        })
     }
 
     /// The entry of that name.
