@@ -199,6 +199,8 @@ pub enum LeftoversFate {
     Stopped,
     /// They are left alone.
     Ignored,
+    /// They are left alone, and nothing is started.
+    Refused,
 }
 
 /// What a slot does after an instance has ended.
@@ -262,8 +264,6 @@ pub enum Cause {
     Essential(TypeName),
     /// `--fail-fast` and the first exit.
     FailFast(SlotName),
-    /// Every slot has completed or failed.
-    AllDone,
 }
 
 impl fmt::Display for Cause {
@@ -273,7 +273,6 @@ impl fmt::Display for Cause {
             Cause::ReaderGone => write!(f, "nobody reads our output any more"),
             Cause::Essential(name) => write!(f, "every instance of the essential type {name} has failed"),
             Cause::FailFast(slot) => write!(f, "{slot} has ended (--fail-fast)"),
-            Cause::AllDone => write!(f, "everything has ended"),
         }
     }
 }
@@ -407,6 +406,7 @@ impl Notice {
                 let fate = match fate {
                     LeftoversFate::Stopped => "stopped",
                     LeftoversFate::Ignored => "ignored",
+                    LeftoversFate::Refused => "refused",
                 };
                 vec![("processes", json!(processes)), ("fate", json!(fate))]
             }
@@ -508,6 +508,9 @@ impl fmt::Display for Notice {
             }
             Notice::LeftoversFound { processes, fate: LeftoversFate::Ignored } => {
                 write!(f, "an earlier run left processes behind; they are let be: {}", list(processes))
+            }
+            Notice::LeftoversFound { processes, fate: LeftoversFate::Refused } => {
+                write!(f, "an earlier run left processes behind, so nothing is started: {}", list(processes))
             }
             Notice::Started { slot, pid, port: Some(port) } => {
                 write!(f, "{slot} started with pid {pid} on port {port}")

@@ -1,1 +1,274 @@
 //! Does what the supervisor decides: the loop, spawning, reaping, signals.
+//!
+//! The loop ([`run`]) has two arms, a bounded queue of facts and a sleep until the supervisor's deadline. Everything
+//! else is a function that performs one action and comes back. It runs on the main thread, spawns there and reaps
+//! there; it never waits for a child, a client or the reader of our stdout.
+
+mod clock;
+mod family;
+mod host;
+mod inherited;
+mod kill;
+mod leftovers;
+mod port;
+mod proc;
+mod program;
+mod reaper;
+mod signals;
+mod spawn;
+mod watch;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
+use crate::app::{Release, Stderr};
+use crate::stream::{self, Format, Report, Stream};
+use crate::supervisor::{Event, FailFast, Habits, Hangup, Init, Member, Supervisor, Terminal};
+
+use host::Host;
+use proc::Stat;
+use signals::Signals;
+use watch::Watch;
+
+pub use inherited::Inherited;
+
+/// How to run, beside what to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// `--fail-fast`.
+    pub fail_fast: FailFast,
+    /// `--leftovers`.
+    pub leftovers: LeftoversOfEarlierRuns,
+    /// The stream's flags.
+    pub stream: stream::Settings,
+}
+
+/// What to do about processes that an earlier run left behind: `--leftovers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftoversOfEarlierRuns {
+    /// Stop them first.
+    Stop,
+    /// Name them and go on.
+    Ignore,
+    /// Name them and end with code 1.
+    Fail,
+}
+
+/// Something that the loop hears of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fact {
+    /// A signal to us; SIGCHLD among them.
+    Signal(Signal),
+    /// One of the processes that an instance left behind has ended.
+    Left(InstanceId),
+    /// The stream has something to say.
+    Stream(Report),
+}
+
+/// Facts that may wait. Their senders wait when it is full: signals stay with the kernel, and nothing else is urgent.
+const QUEUE: usize = 64;
+
+/// So many dead children are looked after before the queue is served again.
+const BURIALS: usize = 32;
+
+/// How long the last lines may take once everything has ended and the reader of our stdout does not read.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// SIGCHLD among the signals that are read.
+fn is_child(signal: Signal) -> bool {
+    signal.number() == libc::SIGCHLD
+}
+
+/// Runs a release until it ends, and returns the exit code.
+///
+/// On the main thread, with the signals blocked as [`Inherited::take`] leaves them.
+///
+/// # Errors
+/// What the system refuses before anything is started: threads, descriptors, memory.
+pub fn start(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
+    inherited.make_room();
+    become_subreaper();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(release, options, inherited))
+}
+
+async fn run(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
+    let (facts, mut queue) = mpsc::channel(QUEUE);
+    let signals = Signals::new(&inherited)?;
+    let habits = habits(options.fail_fast);
+    let project = leftovers::project(&release.procfile);
+
+    let stream = open_stream(&release, options.stream, facts.clone())?;
+    for remark in &release.remarks {
+        stream.notice(remark.clone());
+    }
+    if let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream) {
+        stream.finish(LAST_LINES);
+        return Ok(code);
+    }
+
+    let members: Vec<Member> = release.types.iter().map(Member::from).collect();
+    let stderr = match options.stream.format {
+        Format::Json => Stderr::Split,
+        Format::Text | Format::Raw => Stderr::Merge,
+    };
+    let watch = Watch::new(facts.clone());
+    let mut host = Host::new(release, leftovers::mark(&project), inherited, stderr, stream, watch)?;
+    let mut supervisor = Supervisor::new(members, habits, std::process::id().into(), host.clock().now());
+    tokio::spawn(read_signals(signals, facts));
+
+    let mut burials_due = false;
+    while host.exit().is_none() {
+        let deadline = supervisor.deadline().filter(|_| !burials_due);
+        let fact = if burials_due || deadline.is_some_and(|time| time <= host.clock().now()) {
+            // More is due than one turn does: whoever else has something to say is heard in between.
+            tokio::task::yield_now().await;
+            queue.try_recv().ok()
+        } else {
+            next_fact(&mut queue, deadline.map(|time| host.clock().instant(time))).await
+        };
+        match fact {
+            Some(Fact::Signal(signal)) if is_child(signal) => burials_due = true,
+            Some(Fact::Signal(signal)) => step(&mut supervisor, &mut host, Event::Received(signal)),
+            Some(Fact::Stream(Report::ReaderGone)) => step(&mut supervisor, &mut host, Event::ReaderGone),
+            Some(Fact::Left(instance)) => look(&mut supervisor, &mut host, instance),
+            None if burials_due => {}
+            None => step(&mut supervisor, &mut host, Event::Woke),
+        }
+        if burials_due {
+            burials_due = bury(&mut supervisor, &mut host);
+        }
+    }
+    let code = host.exit().unwrap_or(1);
+    drop(queue);
+    host.into_stream().finish(LAST_LINES);
+    Ok(code)
+}
+
+/// The next fact, or none when the deadline has come.
+async fn next_fact(queue: &mut mpsc::Receiver<Fact>, deadline: Option<std::time::Instant>) -> Option<Fact> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), queue.recv()).await.ok().flatten(),
+        None => queue.recv().await,
+    }
+}
+
+/// One event in, all its actions out, all performed or answered, before the next event.
+fn step(supervisor: &mut Supervisor, host: &mut Host, event: Event) {
+    let mut inbox = VecDeque::from([event]);
+    while let Some(event) = inbox.pop_front() {
+        tracing::trace!(?event);
+        for action in supervisor.handle(host.clock().now(), event) {
+            host.perform(action, &mut inbox);
+        }
+    }
+}
+
+/// Looks after dead children, each while it is still a zombie; whether there may be more.
+fn bury(supervisor: &mut Supervisor, host: &mut Host) -> bool {
+    for _ in 0..BURIALS {
+        let Some((pid, event)) = host.dead() else {
+            for instance in host.unwatched() {
+                look(supervisor, host, instance);
+            }
+            return false;
+        };
+        if let Some(event) = event {
+            step(supervisor, host, event);
+        }
+        host.bury(pid);
+    }
+    true
+}
+
+/// Sees who is left of an instance without a leader.
+fn look(supervisor: &mut Supervisor, host: &mut Host, instance: InstanceId) {
+    let mut inbox = VecDeque::new();
+    host.left(instance, &mut inbox);
+    for event in inbox {
+        step(supervisor, host, event);
+    }
+}
+
+async fn read_signals(signals: Signals, facts: mpsc::Sender<Fact>) {
+    loop {
+        match signals.next().await {
+            Ok(signal) => {
+                if facts.send(Fact::Signal(signal)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be read any more");
+                return;
+            }
+        }
+    }
+}
+
+fn open_stream(release: &Release, settings: stream::Settings, facts: mpsc::Sender<Fact>) -> io::Result<Stream> {
+    let slots = release.types.iter().filter(|process_type| process_type.quantity > 0);
+    let widest = slots.map(|process_type| {
+        format!("{}.{}", process_type.name, process_type.quantity).len()
+    });
+    stream::open(settings, widest.max().unwrap_or(0), move |report| {
+        // An error means that the loop has ended and knows.
+        let _ = facts.blocking_send(Fact::Stream(report));
+    })
+}
+
+/// Deals with what an earlier run left behind.
+///
+/// # Errors
+/// The exit code, where nothing may be started.
+fn settle_leftovers(
+    project: &str,
+    release: &Release,
+    wanted: LeftoversOfEarlierRuns,
+    stream: &Stream,
+) -> Result<(), u8> {
+    let found = leftovers::find(project, release);
+    if found.is_empty() {
+        return Ok(());
+    }
+    let processes: Vec<Process> = found.iter().filter_map(Stat::process).collect();
+    let say = |fate| stream.notice(Notice::LeftoversFound { processes, fate });
+    match wanted {
+        LeftoversOfEarlierRuns::Ignore => {
+            say(LeftoversFate::Ignored);
+            Ok(())
+        }
+        LeftoversOfEarlierRuns::Fail => {
+            say(LeftoversFate::Refused);
+            Err(1)
+        }
+        LeftoversOfEarlierRuns::Stop => {
+            say(LeftoversFate::Stopped);
+            let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
+            let survivors = leftovers::stop(&found, drain.unwrap_or_default());
+            if survivors.is_empty() { Ok(()) } else { Err(1) }
+        }
+    }
+}
+
+fn habits(fail_fast: FailFast) -> Habits {
+    // Opening it succeeds only for a process that has a controlling terminal (tty(4)).
+    let terminal = std::fs::File::open("/dev/tty").is_ok();
+    Habits {
+        fail_fast,
+        hangup: if terminal { Hangup::Drain } else { Hangup::Reload },
+        terminal: if terminal { Terminal::Present } else { Terminal::Absent },
+        init: if std::process::id() == 1 { Init::Yes } else { Init::No },
+    }
+}
+
+/// Orphaned descendants become our children, so that none is out of sight. As init they are ours anyway.
+fn become_subreaper() {
+    if let Err(errno) = nix::sys::prctl::set_child_subreaper(true) {
+        tracing::warn!(%errno, "not a subreaper: a daemonised process may outlive us unseen");
+    }
+}

@@ -1,0 +1,34 @@
+//! The time that the supervisor is told: `CLOCK_MONOTONIC` since the start, without the time we were suspended.
+
+use std::time::{Duration, Instant};
+
+use crate::supervisor::Time;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+    stood_still: Duration,
+}
+
+impl Clock {
+    pub(super) fn start() -> Clock {
+        Clock { start: Instant::now(), stood_still: Duration::ZERO }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::after(self.start.elapsed().saturating_sub(self.stood_still))
+    }
+
+    /// The moment at which a time will have come, if nobody suspends us.
+    pub(super) fn instant(&self, time: Time) -> Instant {
+        self.start + self.stood_still + time.since(Time::ZERO)
+    }
+
+    /// Runs something during which no time passes.
+    pub(super) fn stand_still(&mut self, pause: impl FnOnce()) {
+        let before = Instant::now();
+        pause();
+        self.stood_still += before.elapsed();
+    }
+}

@@ -1,0 +1,293 @@
+//! Performs actions. It decides nothing: what it finds out goes back as an event.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+
+use crate::api::{InstanceId, Pid, Signal, SlotName};
+use crate::app::{Release, Stderr};
+use crate::stream::{Channel, Source, Stream};
+use crate::supervisor::{Action, Event, SlotKey, SpawnError, SpawnErrorKind, Target};
+
+use super::clock::Clock;
+use super::family::{Family, LeaderState};
+use super::inherited::Inherited;
+use super::kill;
+use super::port;
+use super::proc::{self, Stat};
+use super::program::{self, Prepared};
+use super::reaper;
+use super::spawn::{Setting, Spawner};
+use super::watch::Watch;
+
+/// The hands of the supervisor.
+pub(super) struct Host {
+    programs: Vec<Prepared>,
+    release: Release,
+    root: CString,
+    spawner: Spawner,
+    null: File,
+    /// Where a type's spec is silent about stderr.
+    stderr: Stderr,
+    family: Family,
+    watch: Watch,
+    stream: Stream,
+    clock: Clock,
+    /// The exit code, once there is one.
+    exit: Option<u8>,
+}
+
+impl Host {
+    /// # Errors
+    /// The system's: no memory, no /dev/null.
+    pub(super) fn new(
+        release: Release,
+        mark: String,
+        inherited: Inherited,
+        stderr: Stderr,
+        stream: Stream,
+        watch: Watch,
+    ) -> io::Result<Host> {
+        let root = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
+        Ok(Host {
+            programs: release.types.iter().map(Prepared::new).collect(),
+            release,
+            root,
+            spawner: Spawner::new(inherited)?,
+            null: File::open("/dev/null")?,
+            stderr,
+            family: Family::new(mark),
+            watch,
+            stream,
+            clock: Clock::start(),
+            exit: None,
+        })
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The exit code, once `Exit` was ordered.
+    pub(super) fn exit(&self) -> Option<u8> {
+        self.exit
+    }
+
+    /// Gives back the stream, for its last words.
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Performs one action; what the supervisor must know of it is put into its inbox.
+    pub(super) fn perform(&mut self, action: Action, inbox: &mut VecDeque<Event>) {
+        tracing::trace!(?action);
+        match action {
+            Action::Spawn { slot, instance } => self.spawn(slot, instance, inbox),
+            Action::Stop { slot, instance, target, signal } => {
+                self.signal(slot, instance, target, signal, inbox);
+                // A refusal would be the same as for the signal before.
+                self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
+            }
+            Action::Kill { slot, instance, target } => self.signal(slot, instance, target, Signal::KILL, inbox),
+            Action::Look { slot, instance } => {
+                let mut living = self.family.descendants_of_the_living(instance);
+                let leader = self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
+                living.extend(leader.and_then(|kin| Stat::of(kin.leader.raw())).filter(Stat::alive));
+                self.tell_remaining(slot, instance, &living, inbox);
+            }
+            Action::Pass { signal } => self.pass(signal, inbox),
+            Action::Suspend => self.suspend(),
+            Action::Resume => self.signal_groups(Signal::CONT),
+            Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
+            Action::Announce { notice, after: None } => self.stream.notice(notice),
+            Action::ReadOn => self.stream.drain(),
+            Action::Exit { code } => self.exit = Some(code),
+        }
+    }
+
+    /// A child of ours that has ended, if there is one, and the event it makes. It stays a zombie until
+    /// [`Host::bury`] is called with its pid.
+    pub(super) fn dead(&mut self) -> Option<(i32, Option<Event>)> {
+        let dead = reaper::peek()?;
+        let event = self.family.led_by(dead.pid).map(|(instance, slot)| {
+            let living = self.family.descendants(instance);
+            self.watch.over(instance, &living);
+            let living = living.iter().filter_map(Stat::process).collect();
+            Event::LeaderExited { slot, instance, status: dead.status, living }
+        });
+        Some((dead.pid, event))
+    }
+
+    /// Reaps a dead child. Where it led an instance of which nothing is left to wait for, the instance is forgotten.
+    pub(super) fn bury(&mut self, pid: i32) {
+        let led = self.family.led_by(pid);
+        reaper::reap(pid);
+        self.family.reaped(pid);
+        if let Some((instance, _)) = led
+            && !self.watch.watches(instance)
+        {
+            self.family.forget(instance);
+        }
+    }
+
+    /// Somebody of an instance without a leader has ended, or may have: who is left?
+    pub(super) fn left(&mut self, instance: InstanceId, inbox: &mut VecDeque<Event>) {
+        self.watch.done(instance);
+        let Some(kin) = self.family.kin(instance) else { return };
+        let living = self.family.descendants(instance);
+        self.watch.over(instance, &living);
+        self.tell_remaining(kin.slot, instance, &living, inbox);
+        if living.is_empty() && kin.leader_state == LeaderState::Reaped {
+            self.family.forget(instance);
+        }
+    }
+
+    /// Instances that could not be watched, to be looked at when any child has ended.
+    pub(super) fn unwatched(&mut self) -> Vec<InstanceId> {
+        self.watch.unwatched()
+    }
+
+    fn tell_remaining(&self, slot: SlotKey, instance: InstanceId, living: &[Stat], inbox: &mut VecDeque<Event>) {
+        let living = living.iter().filter_map(Stat::process).collect();
+        inbox.push_back(Event::Remaining { slot, instance, living });
+    }
+
+    fn spawn(&mut self, slot: SlotKey, instance: InstanceId, inbox: &mut VecDeque<Event>) {
+        let port = self.release.types[slot.type_index].port_of(slot.number);
+        if let Some(port) = port
+            && port::taken(port)
+        {
+            inbox.push_back(Event::PortTaken { slot, instance, holder: port::holder(port) });
+        }
+        match self.try_spawn(slot, instance) {
+            Ok(pid) => inbox.push_back(Event::Spawned { slot, instance, pid }),
+            Err(error) => inbox.push_back(Event::SpawnFailed { slot, instance, error }),
+        }
+    }
+
+    fn try_spawn(&mut self, slot: SlotKey, instance: InstanceId) -> Result<Pid, SpawnError> {
+        let process_type = &self.release.types[slot.type_index];
+        let name = SlotName { process_type: process_type.name.clone(), number: slot.number };
+        let shortage = |what: &str, errno: Errno| SpawnError {
+            kind: SpawnErrorKind::Shortage,
+            message: format!("{what}: {}", program::reason(errno)),
+        };
+        let pipe = || -> Result<(OwnedFd, OwnedFd), SpawnError> {
+            let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| shortage("no pipe", errno))?;
+            // The reading end has a file description of its own: the child's end stays blocking.
+            fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| shortage("no pipe", errno))?;
+            Ok((reading, writing))
+        };
+        let (out_reading, out_writing) = pipe()?;
+        let errors = match process_type.stderr.unwrap_or(self.stderr) {
+            Stderr::Merge => None,
+            Stderr::Split => Some(pipe()?),
+        };
+
+        let prepared = &self.programs[slot.type_index];
+        let environment = prepared.environment(&self.release, slot, &self.family.mark(instance));
+        let setting = Setting {
+            environment: &environment,
+            directory: &self.root,
+            limits: &process_type.limits,
+            stdin: self.null.as_raw_fd(),
+            stdout: &out_writing,
+            stderr: errors.as_ref().map_or(&out_writing, |(_, writing)| writing),
+        };
+        let pid = self.spawner.spawn(&prepared.program, &setting).map_err(|failure| {
+            if let Some(corpse) = failure.corpse {
+                reaper::reap(corpse);
+            }
+            prepared.explain(failure, &self.release.root)
+        })?;
+
+        self.family.born(slot, instance, pid);
+        let source = |channel, pipe| Source { instance, slot: name.clone(), pid, channel, pipe };
+        self.stream.attach(source(Channel::Stdout, out_reading));
+        if let Some((reading, _)) = errors {
+            self.stream.attach(source(Channel::Stderr, reading));
+        }
+        Ok(pid)
+    }
+
+    fn signal(
+        &mut self,
+        slot: SlotKey,
+        instance: InstanceId,
+        target: Target,
+        signal: Signal,
+        inbox: &mut VecDeque<Event>,
+    ) {
+        let Some(kin) = self.family.kin(instance) else { return };
+        let unreaped = kin.leader_state == LeaderState::Unreaped;
+        let result = match target {
+            Target::Leader if unreaped => kill::process(kin.leader, signal),
+            Target::Group if unreaped => kill::group(kin.leader, signal),
+            // Its number may be anybody's by now.
+            Target::Leader | Target::Group => Ok(()),
+            Target::Everyone | Target::Strays => {
+                let everyone = target == Target::Everyone;
+                let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
+                let descendants = self.family.descendants(instance);
+                let in_group = |stat: &&Stat| stat.group == kin.leader.raw();
+                // A living member that is ours keeps the group's number ours.
+                let by_member = if everyone && !unreaped && descendants.iter().any(|stat| in_group(&stat)) {
+                    kill::group(kin.leader, signal)
+                } else {
+                    Ok(())
+                };
+                let strays = descendants.iter().filter(|stat| !in_group(stat));
+                let one_by_one = strays.map(|stat| kill::exactly(stat, signal));
+                [by_group, by_member].into_iter().chain(one_by_one).find(Result::is_err).unwrap_or(Ok(()))
+            }
+        };
+        if let Err(errno) = result {
+            let error = program::reason(errno).to_owned();
+            inbox.push_back(Event::SignalRefused { slot, instance, signal, error });
+        }
+    }
+
+    /// To every leader that has a handler: the default of these signals is to end a process, or nothing.
+    fn pass(&mut self, signal: Signal, inbox: &mut VecDeque<Event>) {
+        let mut withheld = Vec::new();
+        for kin in self.family.led() {
+            let caught = proc::caught_signals(kin.leader).is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1);
+            if caught {
+                if let Err(errno) = kill::process(kin.leader, signal) {
+                    tracing::warn!(pid = %kin.leader, %signal, %errno, "a signal was not passed on");
+                }
+            } else {
+                withheld.push(kin.slot);
+            }
+        }
+        // To ignore it is what everybody does with WINCH: nothing was withheld.
+        if !withheld.is_empty() && signal != Signal::WINCH {
+            inbox.push_back(Event::Withheld { signal, slots: withheld });
+        }
+    }
+
+    fn suspend(&mut self) {
+        self.signal_groups(Signal::TSTP);
+        self.clock.stand_still(|| {
+            // It takes hold before the call returns; SIGCONT goes on here.
+            if let Err(errno) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
+                tracing::warn!(%errno, "we cannot stop ourselves");
+            }
+        });
+    }
+
+    fn signal_groups(&self, signal: Signal) {
+        for kin in self.family.led() {
+            if let Err(errno) = kill::group(kin.leader, signal) {
+                tracing::warn!(pid = %kin.leader, %signal, %errno, "a group was not signalled");
+            }
+        }
+    }
+}

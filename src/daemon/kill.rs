@@ -1,0 +1,55 @@
+//! Sending signals, each to exactly whom it is meant for. That the process has already ended is no error.
+
+use nix::errno::Errno;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::api::{Pid, Signal};
+
+use super::proc::Stat;
+
+/// To one process, whose number is known to be its own (our unreaped child).
+pub(super) fn process(pid: Pid, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: a plain system call; `Pid` is never 0, 1 or negative.
+    gone_is_fine(unsafe { libc::kill(pid.raw(), signal.number()) })
+}
+
+/// To a process group, whose number is known to be its own (an unreaped leader, or a living member).
+pub(super) fn group(leader: Pid, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: as above; the negative of it is a group (kill(2)), never -1.
+    gone_is_fine(unsafe { libc::kill(-leader.raw(), signal.number()) })
+}
+
+/// To a process that /proc showed us: only if its number is still its own.
+pub(super) fn exactly(stat: &Stat, signal: Signal) -> Result<(), Errno> {
+    let handle = match open(stat.pid) {
+        Ok(handle) => handle,
+        Err(Errno::ESRCH) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    // The descriptor pins the process; that it is the one we saw is told by its time of birth.
+    if Stat::of(stat.pid).is_none_or(|now| now.start != stat.start) {
+        return Ok(());
+    }
+    let nothing: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a plain system call on a descriptor of ours.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), signal.number(), nothing, 0)
+    };
+    gone_is_fine(i32::try_from(result).unwrap_or(-1))
+}
+
+/// A descriptor that stands for a process and becomes readable when it ends (`pidfd_open(2)`, Linux 5.3).
+pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: a plain system call.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EMFILE)?;
+    // SAFETY: the call above made it, close-on-exec, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn gone_is_fine(result: i32) -> Result<(), Errno> {
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

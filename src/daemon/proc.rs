@@ -1,0 +1,124 @@
+//! What /proc tells of other processes (proc(5)). Every answer may be out of date when it arrives.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::api::{Pid, Process};
+
+/// The part of `/proc/PID/stat` that says who belongs to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: i32,
+    pub(super) name: String,
+    pub(super) state: u8,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    /// In clock ticks since boot: with the pid it names a process for good.
+    pub(super) start: u64,
+}
+
+impl Stat {
+    /// The process, `None` where there is none or nothing is to be seen of it.
+    pub(super) fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &[u8]) -> Option<Stat> {
+        // The name may contain anything, blanks and parentheses too; nothing after it does.
+        let open = text.iter().position(|byte| *byte == b'(')?;
+        let close = text.iter().rposition(|byte| *byte == b')')?;
+        let pid = std::str::from_utf8(&text[..open]).ok()?.trim().parse().ok()?;
+        let name = String::from_utf8_lossy(&text[open + 1..close]).into_owned();
+        let mut fields = std::str::from_utf8(&text[close + 1..]).ok()?.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        // Field 22 of the line, and the group was the fifth.
+        let start = fields.nth(16)?.parse().ok()?;
+        Some(Stat { pid, name, state, parent, group, start })
+    }
+
+    /// Whether it is more than a zombie.
+    pub(super) fn alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    pub(super) fn process(&self) -> Option<Process> {
+        Some(Process { pid: Pid::new(self.pid)?, name: self.name.clone() })
+    }
+}
+
+/// Every process there is.
+pub(super) fn everybody() -> Vec<Stat> {
+    pids().into_iter().filter_map(Stat::of).collect()
+}
+
+/// The number of every process there is.
+pub(super) fn pids() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Our own children, dead and adopted ones included.
+pub(super) fn children() -> Vec<i32> {
+    let us = std::process::id();
+    // Whoever is adopted becomes the child of our first thread that lives: the main one (exit.c, find_new_reaper).
+    match fs::read_to_string(format!("/proc/self/task/{us}/children")) {
+        Ok(list) => list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        // A kernel without CONFIG_PROC_CHILDREN.
+        Err(_) => everybody()
+            .into_iter()
+            .filter(|stat| u32::try_from(stat.parent) == Ok(us))
+            .map(|stat| stat.pid)
+            .collect(),
+    }
+}
+
+/// The value of a variable in the environment that a process was started with.
+pub(super) fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.to_vec())
+    })
+}
+
+/// The signals that a process has handlers for, signal N in bit N - 1.
+pub(super) fn caught_signals(pid: Pid) -> Option<u64> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// Whether a process has this socket open.
+pub(super) fn has_socket(pid: i32, inode: u64) -> bool {
+    let wanted = format!("socket:[{inode}]");
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target.as_os_str().as_bytes() == wanted.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_blanks_and_parentheses_is_read_whole() {
+        let mut line = b"42 (a) b (c) S 1 40 39 0 -1 4194560".to_vec();
+        line.extend_from_slice(b" 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3\n");
+        let stat = Stat::parse(&line).expect("a stat line");
+        assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.group, stat.start), ("a) b (c", b'S', 1, 40, 987_654));
+        assert_eq!(Stat::parse(b"42 (a"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn we_find_ourselves() {
+        let us = Stat::of(std::process::id().try_into().expect("a pid fits")).expect("we are there");
+        assert!(us.alive() && us.start > 0);
+        assert!(everybody().iter().any(|stat| *stat == us || stat.pid == us.pid));
+    }
+}

@@ -1,0 +1,123 @@
+//! From a command of the Procfile to what the kernel executes, and from its refusal to a sentence.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::app::{Form, ProcessType, Release};
+use crate::supervisor::{SlotKey, SpawnError, SpawnErrorKind};
+
+use super::spawn::{Failure, Program, SHELL, Stage};
+
+/// The PATH of a child without one (execvp(3) says "a default"; this is what Debian's shells take).
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A process type, ready to be started.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) program: Program,
+    /// The first word of a command that is executed directly.
+    word: Option<OsString>,
+}
+
+impl Prepared {
+    pub(super) fn new(process_type: &ProcessType) -> Prepared {
+        match &process_type.command.form {
+            Form::Direct(words) => {
+                let path = process_type.environment.get("PATH").map(|variable| variable.value.clone());
+                let word = words.first().cloned().unwrap_or_default();
+                let program = Program {
+                    candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
+                    arguments: words.iter().map(|word| text(word)).collect(),
+                };
+                Prepared { program, word: Some(OsString::from_vec(word)) }
+            }
+            Form::Exec => by_shell([b"exec ", process_type.command.text.as_slice()].concat()),
+            Form::Shell => by_shell(process_type.command.text.clone()),
+        }
+    }
+
+    /// The environment of one instance, `NAME=value` each.
+    pub(super) fn environment(&self, release: &Release, slot: SlotKey, mark: &str) -> Vec<CString> {
+        let process_type = &release.types[slot.type_index];
+        let environment = release.environment_of(process_type, slot.number, mark);
+        let pair = |name: &OsStr, value: &OsStr| text(&[name.as_bytes(), b"=", value.as_bytes()].concat());
+        environment.iter().map(|(name, variable)| pair(name, &variable.value)).collect()
+    }
+
+    /// What a failed start means, and the sentence for it.
+    pub(super) fn explain(&self, failure: Failure, root: &Path) -> SpawnError {
+        let Failure { stage, errno, .. } = failure;
+        let why = reason(errno);
+        let kind = match errno {
+            Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC => SpawnErrorKind::Shortage,
+            Errno::ENOENT | Errno::ENOTDIR if matches!(stage, Stage::Execute | Stage::Directory) => {
+                SpawnErrorKind::NotFound
+            }
+            _ => SpawnErrorKind::NotExecutable,
+        };
+        let message = match (stage, &self.word) {
+            (Stage::Clone, _) => format!("no new process: {why}"),
+            (Stage::Group, _) => format!("no process group of its own: {why}"),
+            (Stage::DeathSignal, _) => format!("its end cannot be tied to ours: {why}"),
+            (Stage::Descriptors, _) => format!("its standard streams: {why}"),
+            (Stage::Limits, _) => format!("its limits: {why}; a hard limit can only be raised by root"),
+            (Stage::Directory, _) => format!("its directory `{}`: {why}", root.display()),
+            (Stage::Signals, _) => format!("its signals: {why}"),
+            (Stage::Execute, Some(word)) if kind == SpawnErrorKind::NotFound => return self.missing(word, root),
+            (Stage::Execute, Some(word)) => format!("cannot execute `{}`: {why}", word.display()),
+            (Stage::Execute, None) if kind == SpawnErrorKind::NotFound => {
+                "not found: `/bin/sh`, which this command needs; one of plain words needs no shell".to_owned()
+            }
+            (Stage::Execute, None) => format!("cannot execute `/bin/sh`: {why}"),
+        };
+        SpawnError { kind, message }
+    }
+
+    /// ENOENT of execve(2): nowhere to be found; or found, and its interpreter is not there.
+    fn missing(&self, word: &OsStr, root: &Path) -> SpawnError {
+        let there = self.program.candidates.iter().map(|candidate| OsStr::from_bytes(candidate.as_bytes()));
+        if let Some(file) = there.map(|candidate| root.join(candidate)).find(|file| file.is_file()) {
+            return SpawnError {
+                kind: SpawnErrorKind::NotExecutable,
+                message: format!("cannot execute `{}`: its interpreter is not there", file.display()),
+            };
+        }
+        let place = if word.as_bytes().contains(&b'/') { format!("in `{}`", root.display()) } else { "in PATH".to_owned() };
+        SpawnError { kind: SpawnErrorKind::NotFound, message: format!("not found: `{}` ({place})", word.display()) }
+    }
+}
+
+/// An error of the system in its own words.
+pub(super) fn reason(errno: Errno) -> &'static str {
+    errno.desc()
+}
+
+fn by_shell(script: Vec<u8>) -> Prepared {
+    let arguments = vec![text(b"sh"), text(b"-c"), text(&script)];
+    Prepared { program: Program { candidates: vec![SHELL.to_owned()], arguments }, word: None }
+}
+
+/// Where a word is looked for: itself, if it has a slash; else in every directory of PATH, an empty one being the
+/// working directory (POSIX, section 8.3).
+fn candidates(word: &[u8], path: &OsStr) -> Vec<CString> {
+    if word.contains(&b'/') {
+        return vec![text(word)];
+    }
+    let directories = path.as_bytes().split(|byte| *byte == b':');
+    let file = |directory: &[u8]| {
+        let directory = if directory.is_empty() { b".".as_slice() } else { directory };
+        text(&[directory, b"/", word].concat())
+    };
+    directories.map(file).collect()
+}
+
+/// For the kernel. A NUL cannot be in it: the Procfile and the environment were refused if they had one.
+fn text(bytes: &[u8]) -> CString {
+    CString::new(bytes).unwrap_or_else(|error| {
+        let end = error.nul_position();
+        CString::new(&bytes[..end]).unwrap_or_default()
+    })
+}

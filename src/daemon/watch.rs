@@ -1,0 +1,76 @@
+//! Tells when an instance without a leader may be gone: watches one of its living processes at a time, and when that
+//! one has ended, the host looks again. However large a tree is, it costs one descriptor.
+
+use std::collections::HashMap;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use crate::api::InstanceId;
+
+use super::kill;
+use super::proc::Stat;
+use super::Fact;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Watch {
+    facts: mpsc::Sender<Fact>,
+    watched: HashMap<InstanceId, How>,
+}
+
+/// How we learn that a process of an instance has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// A task waits for it.
+    ByDescriptor,
+    /// No descriptor was to be had: whenever any child of ours ends, we look.
+    ByLooking,
+}
+
+impl Watch {
+    pub(super) fn new(facts: mpsc::Sender<Fact>) -> Watch {
+        Watch { facts, watched: HashMap::new() }
+    }
+
+    /// Watches over an instance of which these are alive; over nobody, if nobody is.
+    pub(super) fn over(&mut self, instance: InstanceId, living: &[Stat]) {
+        let Some(one) = living.first() else { return };
+        let how = match self.begin(instance, one.pid) {
+            Ok(()) => How::ByDescriptor,
+            Err(error) => {
+                tracing::debug!(pid = one.pid, %error, "not watched by descriptor");
+                How::ByLooking
+            }
+        };
+        self.watched.insert(instance, how);
+    }
+
+    pub(super) fn watches(&self, instance: InstanceId) -> bool {
+        self.watched.contains_key(&instance)
+    }
+
+    pub(super) fn done(&mut self, instance: InstanceId) {
+        self.watched.remove(&instance);
+    }
+
+    pub(super) fn unwatched(&self) -> Vec<InstanceId> {
+        let by_looking = self.watched.iter().filter(|(_, how)| **how == How::ByLooking);
+        by_looking.map(|(instance, _)| *instance).collect()
+    }
+
+    fn begin(&self, instance: InstanceId, pid: i32) -> std::io::Result<()> {
+        let handle = AsyncFd::with_interest(kill::open(pid)?, Interest::READABLE)?;
+        let facts = self.facts.clone();
+        // The task ends with the process, or with the loop.
+        tokio::spawn(async move {
+            if let Err(error) = handle.readable().await {
+                tracing::warn!(pid, %error, "a watched process is out of sight");
+            }
+            // An error means that the loop has ended: nobody needs to know any more.
+            let _ = facts.send(Fact::Left(instance)).await;
+        });
+        Ok(())
+    }
+}

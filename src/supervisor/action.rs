@@ -1,0 +1,82 @@
+//! What shall be done: orders to the host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{InstanceId, Notice, Signal};
+
+use super::SlotKey;
+
+/// An order. The host performs it before the next event; what the supervisor must know of it comes back as an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Begin a life. Answered by `Spawned` or `SpawnFailed`, perhaps after `PortTaken`.
+    Spawn {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+    },
+    /// Ask to end: this signal, then SIGCONT (a stopped process would keep it pending, signal(7)).
+    Stop {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Whom.
+        target: Target,
+        /// With what.
+        signal: Signal,
+    },
+    /// SIGKILL.
+    Kill {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Whom.
+        target: Target,
+    },
+    /// Say who of an instance is alive: answered by `Remaining`.
+    Look {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+    },
+    /// Pass a signal to every leader that has a handler for it; answered by `Withheld` where some have none.
+    Pass {
+        /// Which.
+        signal: Signal,
+    },
+    /// Stop every process group with SIGTSTP, then ourselves; time stands still until SIGCONT.
+    Suspend,
+    /// SIGCONT to every process group.
+    Resume,
+    /// Say it in the stream.
+    Announce {
+        /// What.
+        notice: Notice,
+        /// Whose last words come first.
+        after: Option<InstanceId>,
+    },
+    /// Read the pipes on from now, whatever the reader of our stdout does.
+    ReadOn,
+    /// End with this code. Nothing follows.
+    Exit {
+        /// The supervisor's exit code.
+        code: u8,
+    },
+}
+
+/// Who of an instance is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// The process that we started.
+    Leader,
+    /// Its process group.
+    Group,
+    /// Every living process of the instance: the group, and descendants that left it.
+    Everyone,
+    /// Only the descendants that left the group.
+    Strays,
+}

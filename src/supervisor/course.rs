@@ -1,0 +1,177 @@
+//! The course of the whole: up, ending, over. What begins the end, and with which code it ends.
+//!
+//! The exit code, the first that applies: 1 if something survived SIGKILL; the code of the failing child that began
+//! the end; 137 if we were asked to stop and something had to be killed; 130 if we were asked by INT; else 0.
+
+use crate::api::{Cause, Notice, Signal, SlotName};
+
+use super::{Action, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
+
+use std::time::Duration;
+
+/// A second INT is somebody's second wish only so long after the first: a wrapper may deliver one Ctrl-C twice.
+const SECOND_INTERRUPT: Duration = Duration::from_millis(500);
+
+/// Where the whole formation is.
+#[derive(Clone, Debug)]
+pub(super) enum Course {
+    /// It runs.
+    Up {
+        /// The first slot that failed for good, with its code.
+        first_failure: Option<Failure>,
+    },
+    /// Everything ends.
+    Ending(End),
+    /// `Exit` was ordered.
+    Over,
+}
+
+/// A child whose failure decides our exit code.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) slot: SlotName,
+    pub(super) code: u8,
+}
+
+/// How the end began and what it has come to.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    cause: Cause,
+    failure: Option<Failure>,
+    first_interrupt: Option<Time>,
+    force: Force,
+}
+
+/// Whether anything had to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Unused,
+    Used,
+}
+
+impl End {
+    pub(super) fn note_kill(&mut self) {
+        self.force = Force::Used;
+    }
+}
+
+impl Supervisor {
+    /// A signal to us.
+    pub(super) fn received(&mut self, step: &mut Step, signal: Signal) {
+        match signal {
+            Signal::INT => self.interrupt(step),
+            Signal::TERM | Signal::PWR | Signal::RTMIN_3 => self.end(step, Cause::Signal(signal), None),
+            Signal::HUP => match self.habits.hangup {
+                Hangup::Drain => self.end(step, Cause::Signal(signal), None),
+                Hangup::Reload => {
+                    step.announce(Notice::NotInThisVersion { asked: "reload (SIGHUP)".to_owned() });
+                }
+            },
+            Signal::QUIT => {
+                self.end(step, Cause::Signal(signal), None);
+                match self.habits.terminal {
+                    Terminal::Present => self.set_goals(step, Goal::Dead),
+                    Terminal::Absent => {}
+                }
+            }
+            Signal::TSTP => match self.habits.init {
+                Init::Yes => {}
+                Init::No => {
+                    step.announce(Notice::Suspended);
+                    step.order(Action::Suspend);
+                }
+            },
+            Signal::CONT => step.order(Action::Resume),
+            other => step.order(Action::Pass { signal: other }),
+        }
+    }
+
+    fn interrupt(&mut self, step: &mut Step) {
+        self.end(step, Cause::Signal(Signal::INT), None);
+        if let Course::Ending(end) = &mut self.course {
+            match end.first_interrupt {
+                None => end.first_interrupt = Some(step.now),
+                Some(first) if step.now.since(first) >= SECOND_INTERRUPT => self.set_goals(step, Goal::Dead),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Begins the end, unless it has begun.
+    pub(super) fn end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>) {
+        if !matches!(self.course, Course::Up { .. }) {
+            return;
+        }
+        let mut alive = Vec::new();
+        let mut longest = Duration::ZERO;
+        for kind in &self.types {
+            let count = kind.slots.iter().filter(|slot| slot.phase.instance().is_some()).count();
+            if count > 0 {
+                longest = longest.max(kind.member.policy.drain);
+                alive.push((kind.member.name.clone(), u32::try_from(count).unwrap_or(u32::MAX)));
+            }
+        }
+        step.announce(Notice::Draining { cause: cause.clone(), deadline_ms: millis(longest), alive });
+        step.order(Action::ReadOn);
+        self.course = Course::Ending(End { cause, failure, first_interrupt: None, force: Force::Unused });
+        self.set_goals(step, Goal::Down);
+    }
+
+    fn set_goals(&mut self, step: &mut Step, goal: Goal) {
+        let keys: Vec<SlotKey> = self.slots().map(|(key, _)| key).collect();
+        for key in keys {
+            self.slot_mut(key).goal = goal;
+            self.settle(step, key);
+        }
+    }
+
+    /// A slot has failed for good: remembers the first, and ends everything where that was the last of an essential
+    /// type.
+    pub(super) fn failed(&mut self, step: &mut Step, key: SlotKey, code: u8) {
+        let failure = Failure { slot: self.name(key), code };
+        let kind = &self.types[key.type_index];
+        let essential =
+            kind.member.policy.essential && kind.slots.iter().all(|slot| matches!(slot.phase, Phase::Failed));
+        let cause = Cause::Essential(kind.member.name.clone());
+        if let Course::Up { first_failure } = &mut self.course {
+            first_failure.get_or_insert_with(|| failure.clone());
+        }
+        if essential {
+            self.end(step, cause, Some(failure));
+        }
+    }
+
+    /// Ends when nothing is left to happen.
+    pub(super) fn finish(&mut self, step: &mut Step) {
+        if self.unsettled > 0 {
+            return;
+        }
+        let (code, because) = match &self.course {
+            Course::Up { first_failure } => {
+                // Slots that were stopped by request keep us up, and so does a formation of none.
+                let by_itself = |slot: &super::Slot| matches!(slot.phase, Phase::Completed | Phase::Failed);
+                if self.slots().next().is_none() || !self.slots().all(|(_, slot)| by_itself(slot)) {
+                    return;
+                }
+                match first_failure {
+                    Some(failure) => (failure.code, Some(failure.slot.clone())),
+                    None => (0, None),
+                }
+            }
+            Course::Ending(end) => {
+                let lost = self.slots().find(|(_, slot)| matches!(slot.phase, Phase::Lost));
+                match (lost, &end.failure, end.force, &end.cause) {
+                    (Some((key, _)), _, _, _) => (1, Some(self.name(key))),
+                    (None, Some(failure), _, _) => (failure.code, Some(failure.slot.clone())),
+                    (None, None, Force::Used, _) => (137, None),
+                    (None, None, Force::Unused, Cause::Signal(Signal::INT)) => (130, None),
+                    (None, None, Force::Unused, _) => (0, None),
+                }
+            }
+            Course::Over => return,
+        };
+        self.course = Course::Over;
+        step.announce(Notice::Ended { code, because });
+        step.order(Action::Exit { code });
+    }
+}

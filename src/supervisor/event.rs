@@ -1,0 +1,116 @@
+//! What has happened: facts in the past, told by the host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ExitStatus, InstanceId, Process, Signal};
+
+use super::SlotKey;
+
+/// A fact. It never says what should follow from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The supervisor's deadline has come, or it is about to begin.
+    Woke,
+    /// Before a spawn: somebody already listens on the slot's port.
+    PortTaken {
+        /// Where.
+        slot: SlotKey,
+        /// Which life is about to begin.
+        instance: InstanceId,
+        /// Who listens, where /proc lets us see.
+        holder: Option<Process>,
+    },
+    /// The answer to [`Action::Spawn`](super::Action::Spawn): the program runs.
+    Spawned {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// The leader.
+        pid: crate::api::Pid,
+    },
+    /// The other answer to [`Action::Spawn`](super::Action::Spawn): there is no process.
+    SpawnFailed {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// At which step and why.
+        error: SpawnError,
+    },
+    /// A leader has ended. It is still a zombie: its number is safe to signal until this event is handled.
+    LeaderExited {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// How.
+        status: ExitStatus,
+        /// Its descendants that live on.
+        living: Vec<Process>,
+    },
+    /// What is alive of an instance: after its leader's end whenever that changes, and as the answer to
+    /// [`Action::Look`](super::Action::Look). Nobody: the instance is gone.
+    Remaining {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Who lives.
+        living: Vec<Process>,
+    },
+    /// A stop or kill was refused by the system (not because the process had already ended).
+    SignalRefused {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Which signal.
+        signal: Signal,
+        /// The system's reason.
+        error: String,
+    },
+    /// The answer to [`Action::Pass`](super::Action::Pass), where some leader has no handler for the signal.
+    Withheld {
+        /// Which signal.
+        signal: Signal,
+        /// Who did not get it.
+        slots: Vec<SlotKey>,
+    },
+    /// A signal to us.
+    Received(Signal),
+    /// Whoever read our stdout is gone, and the formation should not outlive it.
+    ReaderGone,
+}
+
+/// Why there is no process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpawnError {
+    /// What follows from it.
+    pub kind: SpawnErrorKind,
+    /// The step and the reason, as a person reads it: "not found: `celery`".
+    pub message: String,
+}
+
+/// The kinds of failure that are treated differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpawnErrorKind {
+    /// There is no such program, or no such directory to run it in: code 127.
+    NotFound,
+    /// It is there and cannot be executed: code 126.
+    NotExecutable,
+    /// The system is short of something (EAGAIN, EMFILE, ENFILE, ENOMEM): not the program's fault.
+    Shortage,
+}
+
+impl SpawnErrorKind {
+    /// The exit code that a shell would report; `None` where nothing was even tried.
+    #[must_use]
+    pub fn code(self) -> Option<u8> {
+        match self {
+            SpawnErrorKind::NotFound => Some(127),
+            SpawnErrorKind::NotExecutable => Some(126),
+            SpawnErrorKind::Shortage => None,
+        }
+    }
+}

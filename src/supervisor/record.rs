@@ -1,0 +1,225 @@
+//! Facts, written down: what an event means for the slot it speaks of.
+//!
+//! An event of a life that is not the slot's present one changes nothing.
+
+use crate::api::{Cause, ExitStatus, InstanceId, Notice, Pid, Process, Then};
+use crate::app::{Leftovers, StopScope};
+
+use super::{
+    Action, Body, Ending, Event, FailFast, Goal, Life, Outcome, Phase, SlotKey, SpawnError, SpawnErrorKind,
+    Step, Supervisor, Target, millis,
+};
+
+impl Supervisor {
+    pub(super) fn record(&mut self, step: &mut Step, event: Event) {
+        match event {
+            Event::Woke => self.settle_due(step),
+            Event::Received(signal) => self.received(step, signal),
+            Event::ReaderGone => self.end(step, Cause::ReaderGone, None),
+            Event::Withheld { signal, slots } => {
+                let slots = slots.into_iter().map(|key| self.name(key)).collect();
+                step.announce(Notice::SignalWithheld { signal, slots });
+            }
+            Event::PortTaken { slot, instance, .. }
+            | Event::Spawned { slot, instance, .. }
+            | Event::SpawnFailed { slot, instance, .. }
+            | Event::LeaderExited { slot, instance, .. }
+            | Event::Remaining { slot, instance, .. }
+            | Event::SignalRefused { slot, instance, .. }
+                if self.slot(slot).phase.instance() != Some(instance) => {}
+            Event::PortTaken { slot, holder, .. } => {
+                if let Some(port) = self.port(slot) {
+                    step.announce(Notice::PortTaken { slot: self.name(slot), port, holder });
+                }
+            }
+            Event::Spawned { slot, instance, pid } => self.spawned(step, slot, instance, pid),
+            Event::SpawnFailed { slot, error, .. } => self.spawn_failed(step, slot, error),
+            Event::LeaderExited { slot, status, living, .. } => {
+                self.leader_exited(step, slot, status, living)
+            }
+            Event::Remaining { slot, living, .. } => self.remaining(step, slot, living),
+            Event::SignalRefused { slot, signal, error, .. } => {
+                step.announce(Notice::SignalRefused { slot: self.name(slot), signal, error });
+            }
+        }
+    }
+
+    fn spawned(&mut self, step: &mut Step, key: SlotKey, instance: InstanceId, pid: Pid) {
+        if let Phase::Starting { since, .. } = self.slot(key).phase {
+            step.announce(Notice::Started { slot: self.name(key), pid, port: self.port(key) });
+            self.enter(key, Phase::Running(Life { instance, leader: pid, since }));
+            self.settle(step, key);
+        }
+    }
+
+    fn spawn_failed(&mut self, step: &mut Step, key: SlotKey, error: SpawnError) {
+        if !matches!(self.slot(key).phase, Phase::Starting { .. }) {
+            return;
+        }
+        let name = self.name(key);
+        let said = |then| Notice::NotStarted { slot: name, error: error.message, then };
+        match (self.slot(key).goal, error.kind) {
+            (Goal::Down | Goal::Dead, _) => {
+                step.announce(said(Then::Rest));
+                self.enter(key, Phase::Stopped);
+            }
+            (Goal::Up, SpawnErrorKind::Shortage) => {
+                let wait = self.types[key.type_index].slots[super::index(key)].streak.short(&mut self.dice);
+                step.announce(said(Then::Restart { delay_ms: millis(wait) }));
+                self.enter(key, Phase::Backoff { due: step.now + wait });
+            }
+            (Goal::Up, kind @ (SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable)) => {
+                let sequel = self.sequel(key, Outcome::NotStarted(kind), step.now);
+                step.announce(said(sequel.then()));
+                self.follow(step, key, sequel);
+            }
+        }
+    }
+
+    fn leader_exited(&mut self, step: &mut Step, key: SlotKey, status: ExitStatus, living: Vec<Process>) {
+        match self.slot(key).phase.clone() {
+            Phase::Running(life) => self.left_alone(step, key, life, status, living),
+            Phase::Draining { life, body: Body::Leader, deadline, ending } => {
+                if !self.say_exit(step, key, life, status, &living) {
+                    return self.gone(step, key, ending);
+                }
+                let policy = self.policy(key);
+                let (signal, target) = match policy.stop_scope {
+                    StopScope::Leader => (policy.stop_signal, Target::Everyone),
+                    // The group has had it.
+                    StopScope::Group => (policy.stop_signal, Target::Strays),
+                };
+                step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
+                self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
+            }
+            Phase::Killing { life, body: Body::Leader, look_at, patience, ending } => {
+                if !self.say_exit(step, key, life, status, &living) {
+                    return self.gone(step, key, ending);
+                }
+                step.order(Action::Kill { slot: key, instance: life.instance, target: Target::Everyone });
+                let body = Body::Rest(living);
+                self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
+            }
+            Phase::Stuck { life, ending } => {
+                if !self.say_exit(step, key, life, status, &living) {
+                    self.gone(step, key, ending);
+                }
+            }
+            Phase::Leaving { life, .. } => {
+                if !self.say_exit(step, key, life, status, &living) {
+                    self.gone(step, key, Ending::Asked);
+                }
+            }
+            // It has no leader, or its leader's end was told already.
+            Phase::Draining { body: Body::Rest(_), .. }
+            | Phase::Killing { body: Body::Rest(_), .. }
+            | Phase::Starting { .. }
+            | Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => {}
+        }
+    }
+
+    /// A leader has ended that nobody asked to: what follows waits until nothing is left of its instance.
+    fn left_alone(
+        &mut self,
+        step: &mut Step,
+        key: SlotKey,
+        life: Life,
+        status: ExitStatus,
+        living: Vec<Process>,
+    ) {
+        let uptime_ms = millis(step.now - life.since);
+        let outcome = Outcome::Exited { status, uptime_ms };
+        if living.is_empty() {
+            let sequel = self.sequel(key, outcome, step.now);
+            let notice = Notice::Exited {
+                slot: self.name(key),
+                pid: life.leader,
+                status,
+                uptime_ms,
+                then: sequel.then(),
+            };
+            step.order(Action::Announce { notice, after: Some(life.instance) });
+            self.follow(step, key, sequel);
+        } else if self.say_exit(step, key, life, status, &living) {
+            let policy = self.policy(key);
+            let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
+            step.order(Action::Stop { slot: key, instance: life.instance, target: Target::Everyone, signal });
+            let (body, ending) = (Body::Rest(living), Ending::Own(outcome));
+            self.enter(key, Phase::Draining { life, body, deadline, ending });
+            if self.habits.fail_fast == FailFast::Yes {
+                self.end_fast(step, key, status.shell_code());
+            }
+        } else {
+            self.gone(step, key, Ending::Own(outcome));
+        }
+    }
+
+    /// Says how a leader ended, after its last words; whether something is left of its instance that concerns us.
+    fn say_exit(
+        &mut self,
+        step: &mut Step,
+        key: SlotKey,
+        life: Life,
+        status: ExitStatus,
+        living: &[Process],
+    ) -> bool {
+        let (then, remains) = match self.policy(key).leftovers {
+            Leftovers::Stop | Leftovers::Leave if living.is_empty() => (Then::Rest, false),
+            Leftovers::Stop => (Then::StopLeftovers { processes: living.to_vec() }, true),
+            Leftovers::Leave => (Then::LetBe { processes: living.to_vec() }, false),
+        };
+        let uptime_ms = millis(step.now - life.since);
+        let notice = Notice::Exited { slot: self.name(key), pid: life.leader, status, uptime_ms, then };
+        step.order(Action::Announce { notice, after: Some(life.instance) });
+        remains
+    }
+
+    fn remaining(&mut self, step: &mut Step, key: SlotKey, living: Vec<Process>) {
+        match (self.slot(key).phase.clone(), living.is_empty()) {
+            // While the leader lives, or is a zombie whose end is about to be told, only a late look says something new.
+            (Phase::Running(_) | Phase::Starting { .. } | Phase::Draining { body: Body::Leader, .. }, _)
+            | (Phase::Killing { body: Body::Leader, .. }, true) => {}
+            (
+                Phase::Draining { body: Body::Rest(_), ending, .. }
+                | Phase::Killing { body: Body::Rest(_), ending, .. }
+                | Phase::Stuck { ending, .. },
+                true,
+            ) => self.gone(step, key, ending),
+            (Phase::Leaving { .. }, true) => self.gone(step, key, Ending::Asked),
+            (Phase::Draining { life, body: Body::Rest(_), deadline, ending }, false) => {
+                self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
+            }
+            (Phase::Killing { life, body, look_at, patience, ending }, false) => {
+                if patience <= step.now {
+                    let pids = living.iter().map(|process| process.pid).collect();
+                    step.announce(Notice::Stuck { slot: self.name(key), pids });
+                    self.enter(key, Phase::Stuck { life, ending });
+                    self.settle(step, key);
+                    return;
+                }
+                // Somebody was born while we killed.
+                step.order(Action::Kill { slot: key, instance: life.instance, target: Target::Everyone });
+                let body = match body {
+                    Body::Leader => Body::Leader,
+                    Body::Rest(_) => Body::Rest(living),
+                };
+                self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
+            }
+            (Phase::Stuck { .. } | Phase::Leaving { .. }, false)
+            | (
+                Phase::Pending { .. }
+                | Phase::Backoff { .. }
+                | Phase::Lost
+                | Phase::Completed
+                | Phase::Failed
+                | Phase::Stopped,
+                _,
+            ) => {}
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The table: goal and phase of a slot, held against each other, give what is to be done.
+//!
+//! | phase            | `Up`                   | `Down`                    | `Dead`            |
+//! |------------------|------------------------|---------------------------|-------------------|
+//! | Pending, Backoff | due: spawn -> Starting | -> Stopped                | -> Stopped        |
+//! | Starting         | waits for its answer   | waits for its answer      | waits             |
+//! | Running          | is well                | stop signal -> Draining   | kill -> Killing   |
+//! | Draining         | deadline: -> Killing   | deadline: -> Killing      | kill -> Killing   |
+//! | Killing          | late: look             | late: look                | late: look        |
+//! | Stuck            | keeps its slot         | -> Leaving                | -> Leaving        |
+//! | Leaving          | (never)                | late: -> Lost             | late: -> Lost     |
+//! | Completed, Failed, Stopped, Lost | rests  | rests                     | rests             |
+
+use crate::api::{KillReason, Notice};
+use crate::app::{Leftovers, StopScope};
+
+use super::course::Course;
+use super::{
+    Action, Body, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Target,
+    millis,
+};
+
+impl Supervisor {
+    /// Settles every slot whose time has come, as far as one step starts instances.
+    pub(super) fn settle_due(&mut self, step: &mut Step) {
+        while step.starts < STARTS_PER_STEP {
+            match self.agenda.first() {
+                Some((due, key)) if *due <= step.now => self.settle(step, *key),
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Brings a slot one step nearer to its goal.
+    pub(super) fn settle(&mut self, step: &mut Step, key: SlotKey) {
+        let slot = self.slot(key);
+        match (slot.goal, &slot.phase) {
+            (Goal::Up, Phase::Pending { due } | Phase::Backoff { due }) => {
+                if *due <= step.now {
+                    self.spawn(step, key);
+                }
+            }
+            (Goal::Down | Goal::Dead, Phase::Pending { .. } | Phase::Backoff { .. }) => {
+                self.enter(key, Phase::Stopped);
+            }
+
+            (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. }) | (Goal::Up, Phase::Running(_)) => {}
+
+            (Goal::Down, Phase::Running(life)) => {
+                let life = *life;
+                self.stop(step, key, life);
+            }
+            (Goal::Dead, Phase::Running(life)) => {
+                let life = *life;
+                self.kill(step, key, life, Body::Leader, Ending::Asked);
+            }
+
+            (
+                goal @ (Goal::Up | Goal::Down | Goal::Dead),
+                Phase::Draining { life, body, deadline, ending },
+            ) => {
+                if goal == Goal::Dead || *deadline <= step.now {
+                    let (life, body, ending) = (*life, body.clone(), *ending);
+                    self.kill(step, key, life, body, ending);
+                }
+            }
+
+            (
+                Goal::Up | Goal::Down | Goal::Dead,
+                Phase::Killing { life, body, look_at, patience, ending },
+            ) => {
+                if *look_at <= step.now {
+                    let (life, body, patience, ending) = (*life, body.clone(), *patience, *ending);
+                    step.order(Action::Look { slot: key, instance: life.instance });
+                    let look_at = step.now + STUCK_AFTER;
+                    self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
+                }
+            }
+
+            (Goal::Up, Phase::Stuck { .. } | Phase::Leaving { .. }) => {}
+            (Goal::Down | Goal::Dead, Phase::Stuck { life, .. }) => {
+                let (life, until) = (*life, step.now + STUCK_AFTER);
+                self.enter(key, Phase::Leaving { life, until });
+            }
+            (Goal::Down | Goal::Dead, Phase::Leaving { until, .. }) => {
+                if *until <= step.now {
+                    self.enter(key, Phase::Lost);
+                }
+            }
+
+            (
+                Goal::Up | Goal::Down | Goal::Dead,
+                Phase::Completed | Phase::Failed | Phase::Stopped | Phase::Lost,
+            ) => {}
+        }
+    }
+
+    fn spawn(&mut self, step: &mut Step, key: SlotKey) {
+        let instance = self.new_instance();
+        step.starts += 1;
+        step.order(Action::Spawn { slot: key, instance });
+        self.slot_mut(key).last_start = Some(step.now);
+        self.enter(key, Phase::Starting { instance, since: step.now });
+    }
+
+    /// The stop signal to the leader or its group, and the drain begins.
+    fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life) {
+        let policy = self.policy(key);
+        let target = match policy.stop_scope {
+            StopScope::Leader => Target::Leader,
+            StopScope::Group => Target::Group,
+        };
+        let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
+        step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
+        self.enter(key, Phase::Draining { life, body: Body::Leader, deadline, ending: Ending::Asked });
+    }
+
+    fn kill(&mut self, step: &mut Step, key: SlotKey, life: Life, body: Body, ending: Ending) {
+        let policy = self.policy(key);
+        let target = match (policy.leftovers, policy.stop_scope) {
+            (Leftovers::Stop, StopScope::Leader | StopScope::Group) => Target::Everyone,
+            (Leftovers::Leave, StopScope::Leader) => Target::Leader,
+            (Leftovers::Leave, StopScope::Group) => Target::Group,
+        };
+        let reason = match self.slot(key).goal {
+            Goal::Dead => KillReason::Asked,
+            Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(policy.drain) },
+        };
+        step.announce(Notice::Killed { slot: self.name(key), reason });
+        step.order(Action::Kill { slot: key, instance: life.instance, target });
+        if let Course::Ending(end) = &mut self.course {
+            end.note_kill();
+        }
+        let patience = step.now + STUCK_AFTER;
+        self.enter(key, Phase::Killing { life, body, look_at: patience, patience, ending });
+    }
+}

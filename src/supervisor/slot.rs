@@ -1,0 +1,252 @@
+//! One numbered place in the formation and the phases of what lives there.
+//!
+//! ```text
+//!              due                answered            asked to end, or the leader
+//!   Pending ---------> Starting ----------> Running   died and descendants live
+//!      ^                  |                    | \----------------------> Draining
+//!      |   Backoff <------+--------------------+                             | deadline
+//!      |      | due       |  ended, and is to  |                             v
+//!      +------+           |  run again         |          gone            Killing
+//!                         |                    |  <---------------------/    | 1 s
+//!   Completed / Failed <--+--------------------+                             v
+//!   Stopped <------- wherever nothing is alive and nothing shall be       Stuck -> Lost
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ExitStatus, InstanceId, Pid, Process};
+
+use super::backoff::Streak;
+use super::{SpawnErrorKind, Time};
+
+/// Which slot: the index of its type in the Procfile, and its number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SlotKey {
+    /// The index of the type, from 0, in Procfile order.
+    pub type_index: usize,
+    /// The slot's number, from 1.
+    pub number: u32,
+}
+
+/// What a slot shall come to, whatever its phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Goal {
+    /// An instance runs, as far as its restart policy wants one.
+    Up,
+    /// Nothing runs; what runs is asked to end and has its drain.
+    Down,
+    /// Nothing runs; what runs is killed now, because somebody asked for that.
+    Dead,
+}
+
+/// Where a slot is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// To be started when its time has come.
+    Pending {
+        /// When.
+        due: Time,
+    },
+    /// Waits after a failure.
+    Backoff {
+        /// Until when.
+        due: Time,
+    },
+    /// A spawn is ordered and not yet answered.
+    Starting {
+        /// Which life.
+        instance: InstanceId,
+        /// Since when.
+        since: Time,
+    },
+    /// The leader runs.
+    Running(Life),
+    /// Asked to end, until a deadline.
+    Draining {
+        /// Which life.
+        life: Life,
+        /// Who of it lives.
+        body: Body,
+        /// When SIGKILL comes.
+        deadline: Time,
+        /// What follows when it is gone.
+        ending: Ending,
+    },
+    /// Got SIGKILL.
+    Killing {
+        /// Which life.
+        life: Life,
+        /// Who of it lives.
+        body: Body,
+        /// When it should long be gone, and the host is asked who is not.
+        look_at: Time,
+        /// Until then nothing is called stuck.
+        patience: Time,
+        /// What follows when it is gone.
+        ending: Ending,
+    },
+    /// Survived SIGKILL; keeps its slot.
+    Stuck {
+        /// Which life.
+        life: Life,
+        /// What follows should it ever be gone.
+        ending: Ending,
+    },
+    /// Stuck, and the shutdown waits for it only so long.
+    Leaving {
+        /// Which life.
+        life: Life,
+        /// Until when.
+        until: Time,
+    },
+    /// Stuck, and the shutdown does not wait for it any more.
+    Lost,
+    /// Ended well and is not started again.
+    Completed,
+    /// Ended badly and is not started again.
+    Failed,
+    /// Nothing runs, as asked.
+    Stopped,
+}
+
+/// A life that began: its leader and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Its number.
+    pub instance: InstanceId,
+    /// Its leader.
+    pub leader: Pid,
+    /// When it was started.
+    pub since: Time,
+}
+
+/// Who of an instance lives while it is being ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// The leader, and whoever else.
+    Leader,
+    /// The leader is gone; these live, when last looked at.
+    Rest(Vec<Process>),
+}
+
+/// What follows when an instance that is being ended is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It was asked to end: how it ended does not count.
+    Asked,
+    /// Its leader had ended by itself: that counts.
+    Own(Outcome),
+}
+
+/// How a life ended that nobody asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The leader ended.
+    Exited {
+        /// How.
+        status: ExitStatus,
+        /// From its start to its end, in milliseconds.
+        uptime_ms: u64,
+    },
+    /// There never was one.
+    NotStarted(SpawnErrorKind),
+}
+
+/// A slot: its goal, its phase and its history, which outlive processes.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub(super) goal: Goal,
+    pub(super) phase: Phase,
+    pub(super) streak: Streak,
+    pub(super) last_start: Option<Time>,
+}
+
+impl Slot {
+    pub(super) fn new(due: Time) -> Slot {
+        Slot { goal: Goal::Up, phase: Phase::Pending { due }, streak: Streak::default(), last_start: None }
+    }
+
+    /// What it shall come to.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+}
+
+impl Phase {
+    /// When the slot needs attention though nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        match self {
+            Phase::Pending { due } | Phase::Backoff { due } => Some(*due),
+            Phase::Draining { deadline, .. } => Some(*deadline),
+            Phase::Killing { look_at, .. } => Some(*look_at),
+            Phase::Leaving { until, .. } => Some(*until),
+            Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stuck { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => None,
+        }
+    }
+
+    /// The life that is, or may be, alive in it.
+    #[must_use]
+    pub fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Phase::Starting { instance, .. } => Some(*instance),
+            Phase::Running(life)
+            | Phase::Draining { life, .. }
+            | Phase::Killing { life, .. }
+            | Phase::Stuck { life, .. }
+            | Phase::Leaving { life, .. } => Some(life.instance),
+            Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => None,
+        }
+    }
+
+    /// Whether nothing more will happen here by itself.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Phase::Lost | Phase::Completed | Phase::Failed | Phase::Stopped => true,
+            Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Draining { .. }
+            | Phase::Killing { .. }
+            | Phase::Stuck { .. }
+            | Phase::Leaving { .. } => false,
+        }
+    }
+
+    /// The state's word in listings.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Phase::Pending { .. } => "pending",
+            Phase::Backoff { .. } => "backoff",
+            Phase::Starting { .. } => "starting",
+            Phase::Running(_) => "running",
+            Phase::Draining { .. } => "draining",
+            Phase::Killing { .. } => "killing",
+            Phase::Stuck { .. } | Phase::Leaving { .. } | Phase::Lost => "stuck",
+            Phase::Completed => "completed",
+            Phase::Failed => "failed",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
