@@ -95,10 +95,13 @@ impl Host {
                 // A refusal would be the same as for the signal before.
                 self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
             }
-            Action::Kill { slot, instance, target } => self.signal(slot, instance, target, Signal::KILL, inbox),
+            Action::Kill { slot, instance, target } => {
+                self.signal(slot, instance, target, Signal::KILL, inbox)
+            }
             Action::Look { slot, instance } => {
                 let mut living = self.family.descendants_of_the_living(instance);
-                let leader = self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
+                let leader =
+                    self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
                 living.extend(leader.and_then(|kin| Stat::of(kin.leader.raw())).filter(Stat::alive));
                 self.tell_remaining(slot, instance, &living, inbox);
             }
@@ -154,7 +157,13 @@ impl Host {
         self.watch.unwatched()
     }
 
-    fn tell_remaining(&self, slot: SlotKey, instance: InstanceId, living: &[Stat], inbox: &mut VecDeque<Event>) {
+    fn tell_remaining(
+        &self,
+        slot: SlotKey,
+        instance: InstanceId,
+        living: &[Stat],
+        inbox: &mut VecDeque<Event>,
+    ) {
         let living = living.iter().filter_map(Stat::process).collect();
         inbox.push_back(Event::Remaining { slot, instance, living });
     }
@@ -182,7 +191,8 @@ impl Host {
         let pipe = || -> Result<(OwnedFd, OwnedFd), SpawnError> {
             let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| shortage("no pipe", errno))?;
             // The reading end has a file description of its own: the child's end stays blocking.
-            fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| shortage("no pipe", errno))?;
+            fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .map_err(|errno| shortage("no pipe", errno))?;
             Ok((reading, writing))
         };
         let (out_reading, out_writing) = pipe()?;
@@ -258,7 +268,8 @@ impl Host {
     fn pass(&mut self, signal: Signal, inbox: &mut VecDeque<Event>) {
         let mut withheld = Vec::new();
         for kin in self.family.led() {
-            let caught = proc::caught_signals(kin.leader).is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1);
+            let caught =
+                proc::caught_signals(kin.leader).is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1);
             if caught {
                 if let Err(errno) = kill::process(kin.leader, signal) {
                     tracing::warn!(pid = %kin.leader, %signal, %errno, "a signal was not passed on");

@@ -8,7 +8,9 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+};
 
 /// What we were started with.
 #[derive(Clone, Debug)]
@@ -89,7 +91,9 @@ impl Inherited {
     /// inherited is passed on.
     pub(super) fn make_room(&self) {
         let (soft, hard) = self.open_files;
-        if soft < hard && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        if soft < hard
+            && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        {
             tracing::debug!(%error, "the limit of open files stays at {soft}");
         }
         for fd in open_descriptors().into_iter().filter(|fd| *fd > 2) {

@@ -210,11 +210,13 @@ async fn read_signals(signals: Signals, facts: mpsc::Sender<Fact>) {
     }
 }
 
-fn open_stream(release: &Release, settings: stream::Settings, facts: mpsc::Sender<Fact>) -> io::Result<Stream> {
+fn open_stream(
+    release: &Release,
+    settings: stream::Settings,
+    facts: mpsc::Sender<Fact>,
+) -> io::Result<Stream> {
     let slots = release.types.iter().filter(|process_type| process_type.quantity > 0);
-    let widest = slots.map(|process_type| {
-        format!("{}.{}", process_type.name, process_type.quantity).len()
-    });
+    let widest = slots.map(|process_type| format!("{}.{}", process_type.name, process_type.quantity).len());
     stream::open(settings, widest.max().unwrap_or(0), move |report| {
         // An error means that the loop has ended and knows.
         let _ = facts.blocking_send(Fact::Stream(report));

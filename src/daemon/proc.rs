@@ -110,7 +110,10 @@ mod tests {
         let mut line = b"42 (a) b (c) S 1 40 39 0 -1 4194560".to_vec();
         line.extend_from_slice(b" 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3\n");
         let stat = Stat::parse(&line).expect("a stat line");
-        assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.group, stat.start), ("a) b (c", b'S', 1, 40, 987_654));
+        assert_eq!(
+            (stat.name.as_str(), stat.state, stat.parent, stat.group, stat.start),
+            ("a) b (c", b'S', 1, 40, 987_654)
+        );
         assert_eq!(Stat::parse(b"42 (a"), None);
         assert_eq!(Stat::parse(b""), None);
     }

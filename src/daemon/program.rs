@@ -52,7 +52,9 @@ impl Prepared {
         let Failure { stage, errno, .. } = failure;
         let why = reason(errno);
         let kind = match errno {
-            Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC => SpawnErrorKind::Shortage,
+            Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC => {
+                SpawnErrorKind::Shortage
+            }
             Errno::ENOENT | Errno::ENOTDIR if matches!(stage, Stage::Execute | Stage::Directory) => {
                 SpawnErrorKind::NotFound
             }
@@ -66,7 +68,9 @@ impl Prepared {
             (Stage::Limits, _) => format!("its limits: {why}; a hard limit can only be raised by root"),
             (Stage::Directory, _) => format!("its directory `{}`: {why}", root.display()),
             (Stage::Signals, _) => format!("its signals: {why}"),
-            (Stage::Execute, Some(word)) if kind == SpawnErrorKind::NotFound => return self.missing(word, root),
+            (Stage::Execute, Some(word)) if kind == SpawnErrorKind::NotFound => {
+                return self.missing(word, root);
+            }
             (Stage::Execute, Some(word)) => format!("cannot execute `{}`: {why}", word.display()),
             (Stage::Execute, None) if kind == SpawnErrorKind::NotFound => {
                 "not found: `/bin/sh`, which this command needs; one of plain words needs no shell".to_owned()
@@ -85,8 +89,15 @@ impl Prepared {
                 message: format!("cannot execute `{}`: its interpreter is not there", file.display()),
             };
         }
-        let place = if word.as_bytes().contains(&b'/') { format!("in `{}`", root.display()) } else { "in PATH".to_owned() };
-        SpawnError { kind: SpawnErrorKind::NotFound, message: format!("not found: `{}` ({place})", word.display()) }
+        let place = if word.as_bytes().contains(&b'/') {
+            format!("in `{}`", root.display())
+        } else {
+            "in PATH".to_owned()
+        };
+        SpawnError {
+            kind: SpawnErrorKind::NotFound,
+            message: format!("not found: `{}` ({place})", word.display()),
+        }
     }
 }
 

@@ -51,7 +51,9 @@ impl Signals {
         // SAFETY: a valid set.
         let set = unsafe { SigSet::from_sigset_t_unchecked(set) };
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Signals(AsyncFd::new(fd)?))
+        // SAFETY: the descriptor is owned by what is registered, and is never replaced in it.
+        let registered = unsafe { AsyncFd::register(fd) };
+        Ok(Signals(registered?))
     }
 
     /// The next signal; waits for it.

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::api::InstanceId;
 
+use super::Fact;
 use super::kill;
 use super::proc::Stat;
-use super::Fact;
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ impl Watch {
     }
 
     fn begin(&self, instance: InstanceId, pid: i32) -> std::io::Result<()> {
-        let handle = AsyncFd::with_interest(kill::open(pid)?, Interest::READABLE)?;
+        let process = kill::open(pid)?;
+        // SAFETY: the descriptor is owned by what is registered, and is never replaced in it.
+        let handle = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE)? };
         let facts = self.facts.clone();
         // The task ends with the process, or with the loop.
         tokio::spawn(async move {
