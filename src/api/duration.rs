@@ -36,7 +36,7 @@ pub fn brief(duration: Duration) -> String {
         0..1_000 => format!("{millis}ms"),
         1_000..10_000 if millis % 1_000 >= 100 => format!("{}.{}s", seconds, millis % 1_000 / 100),
         1_000..60_000 => format!("{seconds}s"),
-        60_000..3_600_000 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60_000..3_600_000 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         60_000..3_600_000 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3_600_000..86_400_000 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),

@@ -1,0 +1,351 @@
+//! What the supervisor itself says: in the stream, in JSON, and later on the socket.
+//!
+//! A notice is a fact with its numbers. Its sentence is made in one place, here, so that the text a person reads
+//! and the JSON a program reads never disagree. No value of an environment variable is ever in one.
+
+mod facts;
+mod sentence;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExitStatus, Pid, Signal, SlotName, TypeName};
+
+pub use facts::Fact;
+
+/// One thing that the supervisor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// How many of each process type should run.
+    Formation {
+        /// Every selected type in Procfile order.
+        counts: Vec<(TypeName, u32)>,
+    },
+    /// Which ports were given out.
+    Ports {
+        /// Each type with its first and last port.
+        ranges: Vec<(TypeName, u16, u16)>,
+    },
+    /// The type `release` is there and was not asked for.
+    ReleaseNotStarted,
+    /// The formation was read from Heroku's file.
+    SpecFound {
+        /// Its name as the user would type it.
+        file: String,
+    },
+    /// Variables that an env file sets and the real environment overrides.
+    Overridden {
+        /// Their names, never their values.
+        names: Vec<String>,
+    },
+    /// Somebody already listens on the port that a slot is about to get.
+    PortTaken {
+        /// Who will get it.
+        slot: SlotName,
+        /// The port.
+        port: u16,
+        /// Who has it, where /proc lets us see.
+        holder: Option<Process>,
+    },
+    /// Processes of an earlier run, whose supervisor was killed, are still there.
+    LeftoversFound {
+        /// Them.
+        processes: Vec<Process>,
+        /// What becomes of them.
+        fate: LeftoversFate,
+    },
+    /// An instance runs.
+    Started {
+        /// Where.
+        slot: SlotName,
+        /// Its leader.
+        pid: Pid,
+        /// The port it was given.
+        port: Option<u16>,
+    },
+    /// An instance could not be made.
+    NotStarted {
+        /// Where.
+        slot: SlotName,
+        /// At which step and why: `not found: celery`.
+        error: String,
+        /// What the slot does now.
+        then: Then,
+    },
+    /// A leader has ended.
+    Exited {
+        /// Where.
+        slot: SlotName,
+        /// Who.
+        pid: Pid,
+        /// How.
+        status: ExitStatus,
+        /// From its start, in milliseconds.
+        uptime_ms: u64,
+        /// What the slot does now.
+        then: Then,
+    },
+    /// A slot will be started again, said where it was not said with the exit.
+    Restarting {
+        /// Where.
+        slot: SlotName,
+        /// From now, in milliseconds.
+        delay_ms: u64,
+    },
+    /// A slot is done: exit 0 under `on-failure` or `never`.
+    Completed {
+        /// Where.
+        slot: SlotName,
+    },
+    /// A slot has failed for good.
+    Failed {
+        /// Where.
+        slot: SlotName,
+        /// Why there is no other try.
+        reason: Verdict,
+    },
+    /// Everything has been asked to end.
+    Draining {
+        /// What began it.
+        cause: Cause,
+        /// The longest drain of any instance, in milliseconds: after it comes SIGKILL.
+        deadline_ms: u64,
+        /// How many instances of each type are alive.
+        alive: Vec<(TypeName, u32)>,
+    },
+    /// What was left of an instance got SIGKILL.
+    Killed {
+        /// Where.
+        slot: SlotName,
+        /// Why.
+        reason: KillReason,
+    },
+    /// Processes that survived SIGKILL.
+    Stuck {
+        /// Whose.
+        slot: SlotName,
+        /// Who, as far as is known.
+        pids: Vec<Pid>,
+    },
+    /// A process refused a signal.
+    SignalRefused {
+        /// Where.
+        slot: SlotName,
+        /// Which signal.
+        signal: Signal,
+        /// The system's reason.
+        error: String,
+    },
+    /// A signal that is passed to every leader was withheld from some, whom it would have ended.
+    SignalWithheld {
+        /// Which.
+        signal: Signal,
+        /// Who has no handler for it.
+        slots: Vec<SlotName>,
+    },
+    /// A verb or signal of a later version.
+    NotInThisVersion {
+        /// What was asked: `reload (SIGHUP)`.
+        asked: String,
+    },
+    /// Ctrl-Z: the whole job stops.
+    Suspended,
+    /// The whole job goes on.
+    Resumed,
+    /// Whoever read our stdout is gone.
+    ReaderGone,
+    /// Lines that could not be written.
+    Dropped {
+        /// How many.
+        lines: u64,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Our output cannot be written for now, said once until it works again.
+    WriteFailed {
+        /// The system's reason.
+        error: String,
+    },
+    /// The supervisor ends.
+    Ended {
+        /// Its exit code.
+        code: u8,
+        /// The slot whose failure decides the code, where one does.
+        because: Option<SlotName>,
+    },
+}
+
+/// A process as a person wants it named: `4321 (python3)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// Its short name (proc(5), `comm`); empty where it cannot be read.
+    pub name: String,
+}
+
+/// What becomes of the processes of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeftoversFate {
+    /// They are stopped first.
+    Stopped,
+    /// They are left alone.
+    Ignored,
+    /// They are left alone, and nothing is started.
+    Refused,
+}
+
+/// What a slot does after an instance has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Starts again after so many milliseconds.
+    Restart {
+        /// 0 is at once.
+        delay_ms: u64,
+    },
+    /// Waits for descendants that outlived the leader; they are being stopped.
+    StopLeftovers {
+        /// Them.
+        processes: Vec<Process>,
+    },
+    /// Does the same as it would have, and lets descendants be that outlived the leader.
+    LetBe {
+        /// Them.
+        processes: Vec<Process>,
+    },
+    /// Nothing, or nothing that is not said by the next notice.
+    Rest,
+}
+
+/// Why a slot is not started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// `restart: never`.
+    Never,
+    /// `give_up_after` failures in a row.
+    GaveUp {
+        /// So many.
+        failures: u32,
+    },
+    /// The program was not found or could not be executed, and no instance of the type ever ran.
+    NeverRan,
+}
+
+/// What began a drain of everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A signal to us.
+    Signal(Signal),
+    /// Whoever read our stdout is gone.
+    ReaderGone,
+    /// Every instance of an essential type has failed.
+    Essential(TypeName),
+    /// `--fail-fast` and the first exit.
+    FailFast(SlotName),
+}
+
+/// Why something got SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillReason {
+    /// It was still there at its drain deadline, so many milliseconds after the stop signal.
+    DrainTimeout {
+        /// Its drain.
+        drain_ms: u64,
+    },
+    /// A second INT, or QUIT from a terminal.
+    Asked,
+}
+
+/// Why lines were not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DropReason {
+    /// `--when-slow drop`, or a drain with a reader that has stopped.
+    SlowReader,
+    /// Nobody reads.
+    ReaderGone,
+    /// The output could not be written (a full disk).
+    WriteFailed,
+}
+
+impl DropReason {
+    /// One word for JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            DropReason::SlowReader => "slow_reader",
+            DropReason::ReaderGone => "reader_gone",
+            DropReason::WriteFailed => "write_failed",
+        }
+    }
+}
+
+impl Notice {
+    /// The kind of notice in one word, as `event` in JSON.
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        match self {
+            Notice::Formation { .. } => "formation",
+            Notice::Ports { .. } => "ports",
+            Notice::ReleaseNotStarted => "release_not_started",
+            Notice::SpecFound { .. } => "spec_found",
+            Notice::Overridden { .. } => "overridden",
+            Notice::PortTaken { .. } => "port_taken",
+            Notice::LeftoversFound { .. } => "leftovers_found",
+            Notice::Started { .. } => "started",
+            Notice::NotStarted { .. } => "not_started",
+            Notice::Exited { .. } => "exited",
+            Notice::Restarting { .. } => "restarting",
+            Notice::Completed { .. } => "completed",
+            Notice::Failed { .. } => "failed",
+            Notice::Draining { .. } => "draining",
+            Notice::Killed { .. } => "killed",
+            Notice::Stuck { .. } => "stuck",
+            Notice::SignalRefused { .. } => "signal_refused",
+            Notice::SignalWithheld { .. } => "signal_withheld",
+            Notice::NotInThisVersion { .. } => "not_in_this_version",
+            Notice::Suspended => "suspended",
+            Notice::Resumed => "resumed",
+            Notice::ReaderGone => "reader_gone",
+            Notice::Dropped { .. } => "dropped",
+            Notice::WriteFailed { .. } => "write_failed",
+            Notice::Ended { .. } => "ended",
+        }
+    }
+
+    /// The slot it speaks of, where it speaks of one.
+    #[must_use]
+    pub fn slot(&self) -> Option<&SlotName> {
+        match self {
+            Notice::PortTaken { slot, .. }
+            | Notice::Started { slot, .. }
+            | Notice::NotStarted { slot, .. }
+            | Notice::Exited { slot, .. }
+            | Notice::Restarting { slot, .. }
+            | Notice::Completed { slot }
+            | Notice::Failed { slot, .. }
+            | Notice::Killed { slot, .. }
+            | Notice::Stuck { slot, .. }
+            | Notice::SignalRefused { slot, .. } => Some(slot),
+            Notice::Formation { .. }
+            | Notice::Ports { .. }
+            | Notice::ReleaseNotStarted
+            | Notice::SpecFound { .. }
+            | Notice::Overridden { .. }
+            | Notice::LeftoversFound { .. }
+            | Notice::Draining { .. }
+            | Notice::SignalWithheld { .. }
+            | Notice::NotInThisVersion { .. }
+            | Notice::Suspended
+            | Notice::Resumed
+            | Notice::ReaderGone
+            | Notice::Dropped { .. }
+            | Notice::WriteFailed { .. }
+            | Notice::Ended { .. } => None,
+        }
+    }
+
+    /// The pid it speaks of, as `pid` in JSON.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        if let Notice::Started { pid, .. } | Notice::Exited { pid, .. } = self { Some(*pid) } else { None }
+    }
+}

@@ -1,0 +1,183 @@
+//! The sentence of a notice, for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::api::{Pid, SlotName, TypeName, brief};
+
+use super::{Cause, DropReason, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
+
+/// The sentence, without the time and the tag; it begins with the slot's name where it speaks of one.
+impl fmt::Display for Notice {
+    #[allow(clippy::too_many_lines, reason = "one sentence a notice, side by side")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Formation { counts } => write!(f, "formation: {}", equations(counts)),
+            Notice::Ports { ranges } => {
+                let ports: Vec<String> = ranges
+                    .iter()
+                    .map(|(name, first, last)| {
+                        if first == last {
+                            format!("{name} {first}")
+                        } else {
+                            format!("{name} {first}-{last}")
+                        }
+                    })
+                    .collect();
+                write!(f, "ports: {}", ports.join(", "))
+            }
+            Notice::ReleaseNotStarted => {
+                write!(f, "the type release is not started unless it is named: supervise start release")
+            }
+            Notice::SpecFound { file } => write!(f, "the formation is read from {file}"),
+            Notice::Overridden { names } => {
+                write!(
+                    f,
+                    "the environment overrides the env file: {} (--env-override turns this round)",
+                    names.join(", ")
+                )
+            }
+            Notice::PortTaken { slot, port, holder: Some(process) } => {
+                write!(f, "{slot} gets port {port}, where process {process} already listens")
+            }
+            Notice::PortTaken { slot, port, holder: None } => {
+                write!(f, "{slot} gets port {port}, where somebody already listens")
+            }
+            Notice::LeftoversFound { processes, fate: LeftoversFate::Stopped } => {
+                write!(f, "an earlier run left processes behind; stopping them first: {}", list(processes))
+            }
+            Notice::LeftoversFound { processes, fate: LeftoversFate::Ignored } => {
+                write!(f, "an earlier run left processes behind; they are let be: {}", list(processes))
+            }
+            Notice::LeftoversFound { processes, fate: LeftoversFate::Refused } => {
+                write!(f, "an earlier run left processes behind, so nothing is started: {}", list(processes))
+            }
+            Notice::Started { slot, pid, port: Some(port) } => {
+                write!(f, "{slot} started with pid {pid} on port {port}")
+            }
+            Notice::Started { slot, pid, port: None } => write!(f, "{slot} started with pid {pid}"),
+            Notice::NotStarted { slot, error, then } => {
+                write!(f, "{slot} could not be started: {error}{then}")
+            }
+            Notice::Exited { slot, status, uptime_ms, then, .. } => {
+                write!(f, "{slot} {status} after {}{then}", millis(*uptime_ms))
+            }
+            Notice::Restarting { slot, delay_ms: 0 } => write!(f, "{slot} restarting now"),
+            Notice::Restarting { slot, delay_ms } => write!(f, "{slot} restarting in {}", millis(*delay_ms)),
+            Notice::Completed { slot } => {
+                write!(f, "{slot} completed; it will not be restarted (`restart: always` would)")
+            }
+            Notice::Failed { slot, reason: Verdict::Never } => {
+                write!(f, "{slot} failed; it will not be restarted (`restart: never`)")
+            }
+            Notice::Failed { slot, reason: Verdict::GaveUp { failures } } => {
+                write!(
+                    f,
+                    "{slot} failed {failures} times in a row; it will not be restarted (`give_up_after`)"
+                )
+            }
+            Notice::Failed { slot, reason: Verdict::NeverRan } => {
+                write!(f, "{slot} failed; its command cannot be executed, so it will not be restarted")
+            }
+            Notice::Draining { cause, deadline_ms, alive } if alive.iter().any(|(_, count)| *count > 0) => {
+                write!(f, "{cause}: draining {}, at most {}", equations(alive), millis(*deadline_ms))
+            }
+            Notice::Draining { cause, .. } => write!(f, "{cause}"),
+            Notice::Killed { slot, reason: KillReason::DrainTimeout { drain_ms } } => {
+                write!(f, "{slot} did not end within {}; killed with SIGKILL", millis(*drain_ms))
+            }
+            Notice::Killed { slot, reason: KillReason::Asked } => {
+                write!(f, "{slot} killed with SIGKILL, as asked")
+            }
+            Notice::Stuck { slot, pids } => {
+                let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();
+                write!(f, "{slot} is stuck: {} survived SIGKILL", pids.join(", "))
+            }
+            Notice::SignalRefused { slot, signal, error } => {
+                write!(f, "{slot} could not be sent {signal}: {error}")
+            }
+            Notice::SignalWithheld { signal, slots } => {
+                let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
+                write!(
+                    f,
+                    "{signal} is not passed to {}: no handler for it, it would end them",
+                    slots.join(", ")
+                )
+            }
+            Notice::NotInThisVersion { asked } => {
+                write!(f, "{asked} is not in this version; nothing was changed")
+            }
+            Notice::Suspended => write!(f, "suspended with everything; `fg` or SIGCONT goes on"),
+            Notice::Resumed => write!(f, "going on"),
+            Notice::ReaderGone => write!(f, "nobody reads our output any more"),
+            Notice::Dropped { lines, reason } => {
+                let why = match reason {
+                    DropReason::SlowReader => "the reader is too slow",
+                    DropReason::ReaderGone => "nobody reads them",
+                    DropReason::WriteFailed => "they could not be written",
+                };
+                write!(f, "{lines} lines dropped: {why}")
+            }
+            Notice::WriteFailed { error } => write!(f, "the output cannot be written: {error}; trying again"),
+            Notice::Ended { code, because: Some(slot) } => {
+                write!(f, "ending with code {code}, because of {slot}")
+            }
+            Notice::Ended { code, because: None } => write!(f, "ending with code {code}"),
+        }
+    }
+}
+
+impl fmt::Display for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Then::Restart { delay_ms: 0 } => write!(f, "; restarting now"),
+            Then::Restart { delay_ms } => write!(f, "; restarting in {}", millis(*delay_ms)),
+            Then::StopLeftovers { processes } => {
+                write!(f, "; stopping what it left behind: {}", list(processes))
+            }
+            Then::LetBe { processes } => write!(f, "; what it left behind is let be: {}", list(processes)),
+            Then::Rest => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Signal(signal) => write!(f, "{signal}"),
+            Cause::ReaderGone => write!(f, "nobody reads our output any more"),
+            Cause::Essential(name) => write!(f, "every instance of the essential type {name} has failed"),
+            Cause::FailFast(slot) => write!(f, "{slot} has ended (--fail-fast)"),
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            write!(f, "{}", self.pid)
+        } else {
+            write!(f, "{} ({})", self.pid, self.name)
+        }
+    }
+}
+
+fn equations(counts: &[(TypeName, u32)]) -> String {
+    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    each.join(" ")
+}
+
+/// At most this many processes are named in one sentence.
+const NAMED: usize = 10;
+
+fn list(processes: &[Process]) -> String {
+    let named = processes.iter().take(NAMED).map(Process::to_string).collect::<Vec<_>>().join(", ");
+    match processes.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn millis(millis: u64) -> String {
+    brief(Duration::from_millis(millis))
+}
