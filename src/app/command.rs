@@ -165,8 +165,8 @@ fn is_ascii_text(text: &[u8]) -> bool {
     text.iter().all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\t')
 }
 
-/// Words that a shell does not look up in PATH: reserved words and builtins of POSIX, dash, bash, busybox ash, ksh, mksh,
-/// yash and zsh, any of which may be `/bin/sh` (POSIX 2.4 and 2.14, and each shell's manual).
+/// Words that a shell does not look up in PATH: reserved words and builtins of POSIX, dash, busybox
+/// ash and bash, any of which may be `/bin/sh` (POSIX 2.4 and 2.14, and each shell's manual).
 const SHELL_WORDS: &[&str] = &[
     // Reserved words.
     "case",
@@ -256,40 +256,4 @@ const SHELL_WORDS: &[&str] = &[
     "shopt",
     "suspend",
     "typeset",
-    // ksh, mksh, yash and zsh.
-    "array",
-    "autoload",
-    "bye",
-    "cat",
-    "disable",
-    "emulate",
-    "float",
-    "functions",
-    "global",
-    "hist",
-    "integer",
-    "limit",
-    "log",
-    "nameref",
-    "noglob",
-    "print",
-    "realpath",
-    "rehash",
-    "rename",
-    "sched",
-    "setopt",
-    "sleep",
-    "ttyctl",
-    "unfunction",
-    "unhash",
-    "unlimit",
-    "unsetopt",
-    "vared",
-    "whence",
-    "where",
-    "which",
-    "zcompile",
-    "zmodload",
-    "zparseopts",
-    "zstyle",
 ];
