@@ -39,6 +39,8 @@ pub(super) struct Host {
     family: Family,
     watch: Watch,
     stream: Stream,
+    /// Pipes of the newly born, whose birth is to be said first.
+    newborn: Vec<Source>,
     clock: Clock,
     /// The exit code, once there is one.
     exit: Option<u8>,
@@ -66,6 +68,7 @@ impl Host {
             family: Family::new(mark),
             watch,
             stream,
+            newborn: Vec::new(),
             clock: Clock::start(),
             exit: None,
         })
@@ -112,6 +115,13 @@ impl Host {
             Action::Announce { notice, after: None } => self.stream.notice(notice),
             Action::ReadOn => self.stream.drain(),
             Action::Exit { code } => self.exit = Some(code),
+        }
+    }
+
+    /// Hands the pipes of the newly born to the stream. To be called when their births have been said.
+    pub(super) fn attach_newborn(&mut self) {
+        for source in self.newborn.drain(..) {
+            self.stream.attach(source);
         }
     }
 
@@ -220,9 +230,9 @@ impl Host {
 
         self.family.born(slot, instance, pid);
         let source = |channel, pipe| Source { instance, slot: name.clone(), pid, channel, pipe };
-        self.stream.attach(source(Channel::Stdout, out_reading));
+        self.newborn.push(source(Channel::Stdout, out_reading));
         if let Some((reading, _)) = errors {
-            self.stream.attach(source(Channel::Stderr, reading));
+            self.newborn.push(source(Channel::Stderr, reading));
         }
         Ok(pid)
     }

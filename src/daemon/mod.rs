@@ -166,6 +166,7 @@ fn step(supervisor: &mut Supervisor, host: &mut Host, event: Event) {
             host.perform(action, &mut inbox);
         }
     }
+    host.attach_newborn();
 }
 
 /// Looks after dead children, each while it is still a zombie; whether there may be more.

@@ -1,6 +1,7 @@
 //! What /proc tells of other processes (proc(5)). Every answer may be out of date when it arrives.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::api::{Pid, Process};
@@ -20,7 +21,7 @@ pub(super) struct Stat {
 impl Stat {
     /// The process, `None` where there is none or nothing is to be seen of it.
     pub(super) fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Stat::parse(&read(&format!("/proc/{pid}/stat"))?)
     }
 
     fn parse(text: &[u8]) -> Option<Stat> {
@@ -63,10 +64,13 @@ pub(super) fn pids() -> Vec<i32> {
 pub(super) fn children() -> Vec<i32> {
     let us = std::process::id();
     // Whoever is adopted becomes the child of our first thread that lives: the main one (exit.c, find_new_reaper).
-    match fs::read_to_string(format!("/proc/self/task/{us}/children")) {
-        Ok(list) => list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+    match read(&format!("/proc/self/task/{us}/children")) {
+        Some(list) => {
+            let list = String::from_utf8_lossy(&list);
+            list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        }
         // A kernel without CONFIG_PROC_CHILDREN.
-        Err(_) => everybody()
+        None => everybody()
             .into_iter()
             .filter(|stat| u32::try_from(stat.parent) == Ok(us))
             .map(|stat| stat.pid)
@@ -76,7 +80,7 @@ pub(super) fn children() -> Vec<i32> {
 
 /// The value of a variable in the environment that a process was started with.
 pub(super) fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = read(&format!("/proc/{pid}/environ"))?;
     environment.split(|byte| *byte == 0).find_map(|pair| {
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(value.to_vec())
@@ -85,7 +89,7 @@ pub(super) fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
 
 /// The signals that a process has handlers for, signal N in bit N - 1.
 pub(super) fn caught_signals(pid: Pid) -> Option<u64> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = read(&format!("/proc/{pid}/status"))?;
     let status = String::from_utf8_lossy(&status);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
@@ -99,6 +103,24 @@ pub(super) fn has_socket(pid: i32, inode: u64) -> bool {
         .flatten()
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .any(|target| target.as_os_str().as_bytes() == wanted.as_bytes())
+}
+
+/// A whole file of /proc. They say that they are empty, so std would ask for a few bytes at a time; each of them
+/// fits a page but for large environments and many children.
+fn read(path: &str) -> Option<Vec<u8>> {
+    /// A page, as the kernel makes these files up.
+    const PAGE: usize = 4096;
+    let mut file = File::open(path).ok()?;
+    let mut text = Vec::new();
+    loop {
+        let filled = text.len();
+        text.resize(filled + PAGE, 0);
+        let count = file.read(&mut text[filled..]).ok()?;
+        text.truncate(filled + count);
+        if count == 0 {
+            return Some(text);
+        }
+    }
 }
 
 #[cfg(test)]
