@@ -2,11 +2,46 @@
 //!
 //! It knows nothing of restarts, policies or requests. It can be slow, blocked or gone without the supervisor
 //! noticing, except by what it says through the callback given to [`open`].
+//!
+//! ```text
+//!   supervisor's thread |                       the stream's thread
+//!                       |
+//!    attach, notice,    |          pump: one round after another
+//!    last_words,  ----> door ----.
+//!    drain, finish      |        v
+//!                       |  pipe --> inbox --> line ----> dress --> backlog --> sink --> our stdout
+//!                       |  pipe     64 KiB    whole or   tag or    256 KiB     never
+//!                       |  pipe               a piece    json      of lines    waits
+//! ```
+//!
+//! No allocation, lock or system call is made for a line. Where the sink takes nothing and the backlog is full, no pipe is
+//! read, so that the children wait, or the oldest lines of the backlog are dropped and counted; the door is served all the
+//! same. While nothing happens the thread sleeps, without any tick.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+mod backlog;
+mod clock;
+mod door;
+mod json;
+mod line;
+mod outlet;
+mod pipes;
+mod pump;
+mod sink;
+mod tag;
+mod tail;
 
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use self::clock::Clock;
+use self::door::{Door, Goal, Say};
+use self::outlet::{Dress, Outlet, Overflow};
+use self::pump::Pump;
+use self::tag::{Paint, Style};
 use crate::api::{InstanceId, Notice, Pid, SlotName};
 
 /// How the stream looks and behaves; each mirrors a flag of `start`.
@@ -106,12 +141,16 @@ pub struct Totals {
 
 /// The door of the stream. Nothing that goes through it waits for the reader of our stdout.
 #[derive(Debug)]
-pub struct Stream {}
+pub struct Stream {
+    door: Arc<Door>,
+    thread: JoinHandle<()>,
+    totals: Receiver<Totals>,
+}
 
-/// Opens the stream on our stdout and starts its thread.
+/// Opens the stream on our stdout, with our stderr for what has no place there, and starts its thread.
 ///
 /// `widest` is the length of the longest tag that is known at the start; `report` is called on the stream's thread
-/// and must not block.
+/// and must not block. The thread blocks the signals that its caller blocks, which should be all.
 ///
 /// # Errors
 /// The system's, where the thread, its poll or its door cannot be made.
@@ -120,34 +159,92 @@ pub fn open(
     widest: usize,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Stream> {
-    let _ = (settings, widest, report);
-    Ok(Stream {})
+    let out = io::stdout().as_fd().try_clone_to_owned()?;
+    let aside = io::stderr().as_fd().try_clone_to_owned()?;
+    open_on(out, aside, settings, widest, report)
+}
+
+/// As [`open`], on other descriptors.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on(
+    out: OwnedFd,
+    aside: OwnedFd,
+    settings: Settings,
+    widest: usize,
+    report: impl Fn(Report) + Send + 'static,
+) -> io::Result<Stream> {
+    let dress = match settings.format {
+        Format::Text => Dress::Text(style(settings, widest, &out)),
+        Format::Json => Dress::Json(Clock::utc()),
+        Format::Raw => Dress::Raw,
+    };
+    let aside_dress = match settings.format {
+        Format::Text | Format::Raw => Dress::Text(style(settings, widest, &aside)),
+        Format::Json => Dress::Json(Clock::utc()),
+    };
+    let overflow = match settings.when_slow {
+        WhenSlow::Block => Overflow::Wait,
+        WhenSlow::Drop => Overflow::Drop,
+    };
+    let out = Outlet::new(out, dress, overflow)?;
+    let aside = Outlet::new(aside, aside_dress, Overflow::Drop)?;
+    let door = Arc::new(Door::new()?);
+    let pump = Pump::new(settings, Arc::clone(&door), out, aside, report)?;
+    let (over, totals) = sync_channel(1);
+    let thread = thread::Builder::new().name("stream".to_owned()).spawn(move || {
+        // Nobody listens any more where the finish has waited for too long.
+        let _ = over.send(pump.run());
+    })?;
+    Ok(Stream { door, thread, totals })
+}
+
+fn style(settings: Settings, widest: usize, out: &OwnedFd) -> Style {
+    let wanted = |choice| match choice {
+        Choice::Auto => out.is_terminal(),
+        Choice::Always => true,
+        Choice::Never => false,
+    };
+    let paint = if wanted(settings.color) { Paint::Coloured } else { Paint::Plain };
+    Style::new(widest, paint, wanted(settings.timestamps).then(Clock::local))
 }
 
 impl Stream {
     /// From now on reads this pipe, until its end.
     pub fn attach(&self, source: Source) {
-        let _ = source;
+        self.door.attach(source);
     }
 
     /// Says a notice after everything that went through the door before.
     pub fn notice(&self, notice: Notice) {
-        let _ = notice;
+        self.door.say(Say::Notice(notice));
     }
 
     /// Says a notice after the last words of an instance: every byte that its pipes held when this was called, the
     /// unterminated last line too; later notices follow it. What a descendant writes later is read on, tagged, and delays nothing.
     pub fn last_words(&self, instance: InstanceId, notice: Notice) {
-        let _ = (instance, notice);
+        self.door.say(Say::LastWords(instance, notice));
     }
 
-    /// From now on pipes are read on whatever the reader of our stdout does: what does not fit is dropped and counted.
-    pub fn drain(&self) {}
+    /// From now on pipes are read on whatever the reader of our stdout does: as long as it takes something, nothing is lost; when
+    /// it has taken nothing for a tenth of a second, what does not fit is dropped and counted.
+    pub fn drain(&self) {
+        self.door.aim(Goal::Drain);
+    }
 
     /// Reads what the pipes still hold, writes everything out and ends the thread, within `limit` even where the reader
-    /// has stopped.
-    pub fn finish(self, limit: Duration) -> Totals {
-        let _ = limit;
-        Totals::default()
+    /// has stopped. What could not be written is counted and said on stderr.
+    ///
+    /// `None` where the thread did not come back: it is held by the system in a write to a file (a dead network disk).
+    #[must_use]
+    pub fn finish(self, limit: Duration) -> Option<Totals> {
+        // The rest of the time is for the thread to say what was lost.
+        let spare = (limit / 10).min(Duration::from_millis(50));
+        self.door.aim(Goal::Finish(Instant::now() + (limit - spare)));
+        let totals = self.totals.recv_timeout(limit).ok()?;
+        // It has nothing left to do; had it panicked, there would be no totals.
+        let _ = self.thread.join();
+        Some(totals)
     }
 }

@@ -1,0 +1,102 @@
+//! The pipes that are read.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::unistd::read;
+
+use super::Channel;
+use super::line::Splitter;
+use super::outlet::Head;
+use crate::api::{InstanceId, Pid};
+
+/// One pipe of an instance.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) fd: OwnedFd,
+    pub(super) instance: InstanceId,
+    pub(super) pid: Pid,
+    pub(super) channel: Channel,
+    /// The number of its slot, in the order in which slots were seen.
+    pub(super) place: usize,
+    pub(super) head: Head,
+    pub(super) lines: Splitter,
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// None for now.
+    Nothing,
+    /// None ever again.
+    End,
+}
+
+impl Pipe {
+    /// Reads what is there, as far as it fits.
+    pub(super) fn read(&self, into: &mut [u8]) -> Read {
+        loop {
+            return match read(&self.fd, into) {
+                Ok(0) => Read::End,
+                Ok(count) => Read::Bytes(count),
+                Err(Errno::EAGAIN) => Read::Nothing,
+                Err(Errno::EINTR) => continue,
+                // Nothing else is known of pipes (read(2)); what cannot be read is at its end.
+                Err(_) => Read::End,
+            };
+        }
+    }
+
+    /// How many bytes the kernel holds (FIONREAD, pipe(7)).
+    pub(super) fn held(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int to the address that it is given, which is that of a live int.
+        let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+        debug_assert!(done == 0, "FIONREAD works on every pipe: {}", io::Error::last_os_error());
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// All of them, by a number that an event of epoll(7) can carry. A number is used again when its pipe is closed.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    all: Vec<Option<Pipe>>,
+    free: Vec<usize>,
+}
+
+impl Pipes {
+    /// Adds one and gives it a number.
+    pub(super) fn add(&mut self, pipe: Pipe) -> usize {
+        let key = self.free.pop().unwrap_or(self.all.len());
+        if key == self.all.len() {
+            self.all.push(None);
+        }
+        self.all[key] = Some(pipe);
+        key
+    }
+
+    /// The pipe of this number, unless it was closed.
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Pipe> {
+        self.all.get_mut(key)?.as_mut()
+    }
+
+    /// Closes one, which takes it out of every epoll(7) too: nobody else has its descriptor.
+    pub(super) fn close(&mut self, key: usize) {
+        if self.all.get_mut(key).and_then(Option::take).is_some() {
+            self.free.push(key);
+        }
+    }
+
+    /// Those that are open, with their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Pipe)> {
+        self.all.iter().enumerate().filter_map(|(key, pipe)| Some((key, pipe.as_ref()?)))
+    }
+
+    /// Those that are open, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pipe> {
+        self.all.iter_mut().flatten()
+    }
+}

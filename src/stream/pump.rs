@@ -1,0 +1,492 @@
+//! The loop of the stream's thread.
+//!
+//! One round: say what is to be said, wait, read each pipe that has something once. What was read is written when nothing more
+//! is ready or when as much waits as may. One read per pipe and round is what keeps a flood from starving a whisper.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::door::{Door, Goal, Say, Want};
+use super::line::Splitter;
+use super::outlet::{News, Outlet, Overflow};
+use super::pipes::{Pipe, Pipes, Read};
+use super::tail::Tail;
+use super::{Channel, Report, Settings, Source, Totals, WhenGone, WhenSlow};
+use crate::api::{InstanceId, Notice, SlotName};
+
+/// So much is read at once: what a pipe holds unless it was made larger (pipe(7)).
+const READ: usize = 64 * 1024;
+
+/// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
+/// a reader that works, short against any drain.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+// The numbers of what is no pipe in epoll(7); the pipes' begin at 0.
+const DOOR: u64 = u64::MAX;
+const OUT: u64 = u64::MAX - 1;
+const ASIDE: u64 = u64::MAX - 2;
+
+/// Everything that the thread owns.
+#[derive(Debug)]
+pub(super) struct Pump<R> {
+    door: Arc<Door>,
+    when_slow: WhenSlow,
+    when_gone: WhenGone,
+    report: R,
+    goal: Goal,
+    /// Whether the bell rang since the door was last found empty.
+    rung: bool,
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+    pipes: Pipes,
+    inbox: Inbox,
+    farewell: Option<Farewell>,
+    slots: Slots,
+    out: Outlet,
+    out_watch: Watch,
+    /// Our stderr: for notices that have no place in `out`.
+    aside: Outlet,
+    aside_watch: Watch,
+}
+
+/// What was read last and is not yet in the output.
+#[derive(Debug)]
+struct Inbox {
+    bytes: Box<[u8]>,
+    rest: Range<usize>,
+    from: usize,
+}
+
+/// What has to be read before something is said.
+#[derive(Debug)]
+struct Farewell {
+    /// Pipes by number, each with how many bytes it held that were not read since; the last is next.
+    owed: Vec<(usize, usize)>,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    Say(Notice),
+    /// Nothing is read ever again.
+    End,
+}
+
+/// The slots that were seen: the number of each, which is where it stands in `all`.
+#[derive(Debug, Default)]
+struct Slots {
+    numbers: HashMap<SlotName, usize>,
+    all: Vec<(SlotName, Tail)>,
+}
+
+/// How far a round came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// There is room for more.
+    Free,
+    /// Nothing more can be taken until the reader goes on.
+    Full,
+    /// All is said and read.
+    Over,
+}
+
+impl<R: Fn(Report)> Pump<R> {
+    /// A pump that reads nothing yet.
+    ///
+    /// # Errors
+    /// epoll(7)'s.
+    pub(super) fn new(
+        settings: Settings,
+        door: Arc<Door>,
+        out: Outlet,
+        aside: Outlet,
+        report: R,
+    ) -> io::Result<Pump<R>> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(door.bell(), EpollEvent::new(EpollFlags::EPOLLIN, DOOR))?;
+        Ok(Pump {
+            door,
+            when_slow: settings.when_slow,
+            when_gone: settings.when_gone,
+            report,
+            goal: Goal::Run,
+            rung: false,
+            out_watch: Watch::new(&out, OUT, &epoll)?,
+            out,
+            aside_watch: Watch::new(&aside, ASIDE, &epoll)?,
+            aside,
+            epoll,
+            events: vec![EpollEvent::empty(); 64],
+            pipes: Pipes::default(),
+            inbox: Inbox { bytes: vec![0; READ].into(), rest: 0..0, from: 0 },
+            farewell: None,
+            slots: Slots::default(),
+        })
+    }
+
+    /// Pumps until it is told to finish.
+    pub(super) fn run(mut self) -> Totals {
+        loop {
+            match self.catch_up() {
+                Room::Free => self.read_more(),
+                Room::Full => self.wait_for_reader(),
+                Room::Over => return self.finish(),
+            }
+        }
+    }
+
+    /// Brings to the output what was read and asked before, in this order.
+    fn catch_up(&mut self) -> Room {
+        self.hear_news();
+        if self.digest() == Room::Full {
+            self.admit(Want::Rest);
+            return Room::Full;
+        }
+        loop {
+            if self.out.is_full() {
+                self.admit(Want::Rest);
+                return Room::Full;
+            }
+            if let Some(farewell) = self.farewell.take() {
+                match self.read_owed(farewell) {
+                    Room::Free => continue,
+                    full_or_over @ (Room::Full | Room::Over) => return full_or_over,
+                }
+            }
+            if !self.rung {
+                return Room::Free;
+            }
+            match self.admit(Want::Say) {
+                Some(Say::Notice(notice)) => self.say(&notice),
+                Some(Say::LastWords(instance, notice)) => {
+                    self.farewell = Some(self.farewell(Then::Say(notice), Some(instance)));
+                }
+                None => {
+                    self.rung = false;
+                    match self.goal {
+                        Goal::Run | Goal::Drain => {}
+                        Goal::Finish(_) => self.farewell = Some(self.farewell(Then::End, None)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes from the door what can be taken.
+    fn admit(&mut self, want: Want) -> Option<Say> {
+        if !self.rung {
+            return None;
+        }
+        let taken = self.door.take(want);
+        for source in taken.sources {
+            self.attach(source);
+        }
+        self.out.refuse(taken.refused);
+        if taken.goal != self.goal {
+            self.goal = taken.goal;
+            let overflow = match (self.goal, self.when_slow) {
+                (Goal::Run, WhenSlow::Block) => Overflow::Wait,
+                (Goal::Run | Goal::Drain, WhenSlow::Drop) => Overflow::Drop,
+                // Nothing more comes after a finish, so there is no reason to hurry.
+                (Goal::Drain, WhenSlow::Block) | (Goal::Finish(_), WhenSlow::Block | WhenSlow::Drop) => {
+                    Overflow::WaitAWhile
+                }
+            };
+            self.out.set_overflow(overflow);
+        }
+        taken.say
+    }
+
+    fn attach(&mut self, source: Source) {
+        let Source { instance, slot, pid, channel, pipe: fd } = source;
+        let place = self.slots.place(&slot);
+        if self.out.grows_for(&slot) {
+            for pipe in self.pipes.iter_mut() {
+                pipe.head = self.out.head(&self.slots.all[pipe.place].0, pipe.pid, pipe.channel, pipe.place);
+            }
+        }
+        let head = self.out.head(&slot, pid, channel, place);
+        let key =
+            self.pipes.add(Pipe { fd, instance, pid, channel, place, head, lines: Splitter::default() });
+        let Some(pipe) = self.pipes.get_mut(key) else { return };
+        if let Err(errno) = self.epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64)) {
+            // Out of kernel memory or over epoll's own limit. What it holds at the end is read all the same.
+            tracing::error!("the output of process {pid} is not watched: {errno}");
+        }
+    }
+
+    fn say(&mut self, notice: &Notice) {
+        let last_lines = match notice {
+            Notice::Failed { slot, .. } => self.slots.last_lines(slot),
+            // Every other notice stands alone.
+            _ => Vec::new(),
+        };
+        if self.out.has_notices() && !self.out.is_gone() {
+            self.out.notice(notice, &last_lines);
+        } else {
+            self.aside.notice(notice, &last_lines);
+            self.aside.flush();
+        }
+    }
+
+    fn hear_news(&mut self) {
+        match self.out.news() {
+            Some(News::Gone) => match self.when_gone {
+                WhenGone::Drain => (self.report)(Report::ReaderGone),
+                WhenGone::Drop => self.say(&Notice::ReaderGone),
+            },
+            Some(News::Failed(errno)) => {
+                self.aside.notice(&Notice::WriteFailed { error: errno.desc().to_owned() }, &[]);
+                self.aside.flush();
+            }
+            None => {}
+        }
+        if let Some(notice) = self.out.dropped() {
+            self.say(&notice);
+        }
+    }
+
+    /// What has to be read before `then`: of one instance, or of all.
+    fn farewell(&self, then: Then, instance: Option<InstanceId>) -> Farewell {
+        let concerned = |pipe: &Pipe| instance.is_none_or(|instance| pipe.instance == instance);
+        let mut owed: Vec<_> = self.pipes.iter().filter(|(_, pipe)| concerned(pipe)).collect();
+        // The last is next: stdout goes before stderr.
+        owed.sort_by_key(|(_, pipe)| pipe.channel == Channel::Stdout);
+        Farewell { owed: owed.into_iter().map(|(key, pipe)| (key, pipe.held())).collect(), then }
+    }
+
+    /// Reads what the pipes held when the farewell was begun, ends their last lines and does what comes then.
+    fn read_owed(&mut self, mut farewell: Farewell) -> Room {
+        while let Some((key, bytes)) = farewell.owed.last_mut() {
+            let read = if *bytes == 0 { Read::Nothing } else { self.read(*key) };
+            match (read, &farewell.then) {
+                (Read::Bytes(count), _) => *bytes = bytes.saturating_sub(count),
+                (Read::Nothing, Then::Say(_)) => {
+                    self.end_line(*key);
+                    farewell.owed.pop();
+                }
+                (Read::End, _) | (Read::Nothing, Then::End) => {
+                    self.close(*key);
+                    farewell.owed.pop();
+                }
+            }
+            if self.digest() == Room::Full {
+                self.farewell = Some(farewell);
+                return Room::Full;
+            }
+        }
+        match farewell.then {
+            Then::Say(notice) => {
+                self.say(&notice);
+                Room::Free
+            }
+            Then::End => Room::Over,
+        }
+    }
+
+    /// Reads once from a pipe into the inbox, which is empty.
+    fn read(&mut self, key: usize) -> Read {
+        let Some(pipe) = self.pipes.get_mut(key) else { return Read::Nothing };
+        let read = pipe.read(&mut self.inbox.bytes);
+        if let Read::Bytes(count) = read {
+            self.inbox.rest = 0..count;
+            self.inbox.from = key;
+            self.slots.all[pipe.place].1.keep(pipe.instance, pipe.channel, &self.inbox.bytes[..count]);
+        }
+        read
+    }
+
+    /// Brings what the inbox holds to the output, as far as there is room.
+    fn digest(&mut self) -> Room {
+        let rest = &mut self.inbox.rest;
+        if let Some(pipe) = self.pipes.get_mut(self.inbox.from)
+            && rest.start < rest.end
+        {
+            rest.start +=
+                self.out.chunk(&mut pipe.lines, &mut pipe.head, &self.inbox.bytes[rest.start..rest.end]);
+        }
+        if self.out.is_full() { Room::Full } else { Room::Free }
+    }
+
+    fn end_line(&mut self, key: usize) {
+        if let Some(pipe) = self.pipes.get_mut(key) {
+            self.out.last_line(&mut pipe.lines, &mut pipe.head);
+        }
+    }
+
+    fn close(&mut self, key: usize) {
+        self.end_line(key);
+        if let Some(pipe) = self.pipes.get_mut(key) {
+            // It fails only where it could not be added. Closing alone is not enough while a child that is being started has
+            // a copy of the descriptor (epoll(7), questions and answers, 6).
+            let _ = self.epoll.delete(&pipe.fd);
+        }
+        self.pipes.close(key);
+    }
+
+    /// Waits for anything to do, and reads every pipe that has something once.
+    fn read_more(&mut self) {
+        self.out_watch.set(&self.out, &self.epoll);
+        self.aside_watch.set(&self.aside, &self.epoll);
+        let timeout = if self.out.is_fresh() { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+        let mut events = mem::take(&mut self.events);
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => unreachable!("epoll_wait(2) fails in no other way on a live descriptor: {errno}"),
+        };
+        if count == 0 {
+            self.out.flush();
+        }
+        for event in &events[..count] {
+            let lost = event.events().intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+            match event.data() {
+                DOOR => self.hear_bell(),
+                OUT if lost => self.out.hang_up(),
+                OUT => self.out.flush(),
+                ASIDE if lost => self.aside.hang_up(),
+                ASIDE => self.aside.flush(),
+                key => {
+                    // A number that was made from a usize.
+                    let key = key as usize;
+                    match self.read(key) {
+                        Read::Bytes(_) | Read::Nothing => {}
+                        Read::End => self.close(key),
+                    }
+                    if self.digest() == Room::Full {
+                        break;
+                    }
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    fn hear_bell(&mut self) {
+        self.door.hear();
+        self.rung = true;
+    }
+
+    /// Waits until our reader goes on, somebody is at the door, or patience ends.
+    fn wait_for_reader(&mut self) {
+        let patience = match self.out.overflow() {
+            Overflow::Wait | Overflow::Drop => None,
+            Overflow::WaitAWhile => Some(self.out.moved() + PATIENCE),
+        };
+        let until = match self.goal {
+            Goal::Run | Goal::Drain => patience,
+            Goal::Finish(by) => patience.map_or(Some(by), |patience| Some(patience.min(by))),
+        };
+        let mut waited = [
+            PollFd::new(self.door.bell(), PollFlags::POLLIN),
+            PollFd::new(self.out.as_fd(), PollFlags::POLLOUT),
+        ];
+        wait(&mut waited, until);
+        let [bell, out] = waited.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if !bell.is_empty() {
+            self.hear_bell();
+        }
+        if out.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+            self.out.hang_up();
+        } else if !out.is_empty() {
+            self.out.flush();
+        } else if until.is_some_and(|until| until <= Instant::now()) {
+            self.out.stall();
+        }
+    }
+
+    /// Writes what waits, as long as there is time, and says what could not be written.
+    fn finish(mut self) -> Totals {
+        let by = match self.goal {
+            Goal::Finish(by) => by,
+            Goal::Run | Goal::Drain => unreachable!("only a finish ends the pump"),
+        };
+        loop {
+            self.out.flush();
+            self.hear_news();
+            if self.out.is_empty() || self.out.is_gone() || self.out.is_failing() || by <= Instant::now() {
+                break;
+            }
+            wait(&mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)], Some(by));
+        }
+        if let Some(notice) = self.out.abandon() {
+            self.aside.notice(&notice, &[]);
+        }
+        self.aside.flush();
+        while self.aside.is_stuck() && Instant::now() < by {
+            wait(&mut [PollFd::new(self.aside.as_fd(), PollFlags::POLLOUT)], Some(by));
+            self.aside.flush();
+        }
+        self.out.totals()
+    }
+}
+
+impl Slots {
+    fn place(&mut self, slot: &SlotName) -> usize {
+        if let Some(place) = self.numbers.get(slot) {
+            return *place;
+        }
+        let place = self.all.len();
+        self.numbers.insert(slot.clone(), place);
+        self.all.push((slot.clone(), Tail::default()));
+        place
+    }
+
+    fn last_lines(&self, slot: &SlotName) -> Vec<Vec<u8>> {
+        self.numbers.get(slot).map_or_else(Vec::new, |place| self.all[*place].1.lines())
+    }
+}
+
+/// An outlet in epoll(7): always heard of when its reader goes away, and of its room only while that is waited for.
+#[derive(Debug)]
+struct Watch {
+    key: u64,
+    room: bool,
+    listed: bool,
+}
+
+impl Watch {
+    fn new(outlet: &Outlet, key: u64, epoll: &Epoll) -> io::Result<Watch> {
+        // A file has no reader, and epoll(7) refuses it.
+        let listed = outlet.waits_for_reader();
+        if listed {
+            epoll.add(outlet, EpollEvent::new(EpollFlags::empty(), key))?;
+        }
+        Ok(Watch { key, room: false, listed })
+    }
+
+    fn set(&mut self, outlet: &Outlet, epoll: &Epoll) {
+        if self.listed && outlet.is_gone() {
+            self.listed = false;
+            // It fails only where it is not there.
+            let _ = epoll.delete(outlet);
+        } else if self.listed && self.room != outlet.is_stuck() {
+            self.room = outlet.is_stuck();
+            let events = if self.room { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+            // It fails only where it is not there.
+            let _ = epoll.modify(outlet, &mut EpollEvent::new(events, self.key));
+        }
+    }
+}
+
+/// poll(2) until a time, or for ever.
+fn wait(fds: &mut [PollFd], until: Option<Instant>) {
+    let timeout = until.map_or(PollTimeout::NONE, |until| {
+        // Rounded up, so that the time has come when it ends.
+        let millis = until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(fds, timeout) {
+        // A signal (which this thread blocks) or no memory: the caller looks again.
+        Ok(_) | Err(_) => {}
+    }
+}
