@@ -99,14 +99,14 @@ impl Host {
                 self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
             }
             Action::Kill { slot, instance, target } => {
-                self.signal(slot, instance, target, Signal::KILL, inbox)
+                self.signal(slot, instance, target, Signal::KILL, inbox);
             }
             Action::Look { slot, instance } => {
                 let mut living = self.family.descendants_of_the_living(instance);
                 let leader =
                     self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
                 living.extend(leader.and_then(|kin| Stat::of(kin.leader.raw())).filter(Stat::alive));
-                self.tell_remaining(slot, instance, &living, inbox);
+                tell_remaining(slot, instance, &living, inbox);
             }
             Action::Pass { signal } => self.pass(signal, inbox),
             Action::Suspend => self.suspend(),
@@ -156,7 +156,7 @@ impl Host {
         let Some(kin) = self.family.kin(instance) else { return };
         let living = self.family.descendants(instance);
         self.watch.over(instance, &living);
-        self.tell_remaining(kin.slot, instance, &living, inbox);
+        tell_remaining(kin.slot, instance, &living, inbox);
         if living.is_empty() && kin.leader_state == LeaderState::Reaped {
             self.family.forget(instance);
         }
@@ -165,17 +165,6 @@ impl Host {
     /// Instances that could not be watched, to be looked at when any child has ended.
     pub(super) fn unwatched(&mut self) -> Vec<InstanceId> {
         self.watch.unwatched()
-    }
-
-    fn tell_remaining(
-        &self,
-        slot: SlotKey,
-        instance: InstanceId,
-        living: &[Stat],
-        inbox: &mut VecDeque<Event>,
-    ) {
-        let living = living.iter().filter_map(Stat::process).collect();
-        inbox.push_back(Event::Remaining { slot, instance, living });
     }
 
     fn spawn(&mut self, slot: SlotKey, instance: InstanceId, inbox: &mut VecDeque<Event>) {
@@ -212,7 +201,7 @@ impl Host {
         };
 
         let prepared = &self.programs[slot.type_index];
-        let environment = prepared.environment(&self.release, slot, &self.family.mark(instance));
+        let environment = program::environment(&self.release, slot, &self.family.mark(instance));
         let setting = Setting {
             environment: &environment,
             directory: &self.root,
@@ -311,4 +300,9 @@ impl Host {
             }
         }
     }
+}
+
+fn tell_remaining(slot: SlotKey, instance: InstanceId, living: &[Stat], inbox: &mut VecDeque<Event>) {
+    let living = living.iter().filter_map(Stat::process).collect();
+    inbox.push_back(Event::Remaining { slot, instance, living });
 }

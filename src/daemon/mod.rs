@@ -107,7 +107,7 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         stream.notice(remark.clone());
     }
     if let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream) {
-        stream.finish(LAST_LINES);
+        finish(stream);
         return Ok(code);
     }
 
@@ -145,8 +145,14 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
     }
     let code = host.exit().unwrap_or(1);
     drop(queue);
-    host.into_stream().finish(LAST_LINES);
+    finish(host.into_stream());
     Ok(code)
+}
+
+/// The last lines; the stream itself says what could not be written.
+fn finish(stream: Stream) {
+    let totals = stream.finish(LAST_LINES);
+    tracing::debug!(?totals, "the stream has ended");
 }
 
 /// The next fact, or none when the deadline has come.

@@ -34,17 +34,9 @@ impl Prepared {
                 };
                 Prepared { program, word: Some(OsString::from_vec(word)) }
             }
-            Form::Exec => by_shell([b"exec ", process_type.command.text.as_slice()].concat()),
-            Form::Shell => by_shell(process_type.command.text.clone()),
+            Form::Exec => by_shell(&[b"exec ", process_type.command.text.as_slice()].concat()),
+            Form::Shell => by_shell(&process_type.command.text),
         }
-    }
-
-    /// The environment of one instance, `NAME=value` each.
-    pub(super) fn environment(&self, release: &Release, slot: SlotKey, mark: &str) -> Vec<CString> {
-        let process_type = &release.types[slot.type_index];
-        let environment = release.environment_of(process_type, slot.number, mark);
-        let pair = |name: &OsStr, value: &OsStr| text(&[name.as_bytes(), b"=", value.as_bytes()].concat());
-        environment.iter().map(|(name, variable)| pair(name, &variable.value)).collect()
     }
 
     /// What a failed start means, and the sentence for it.
@@ -101,13 +93,21 @@ impl Prepared {
     }
 }
 
+/// The environment of one instance, `NAME=value` each.
+pub(super) fn environment(release: &Release, slot: SlotKey, mark: &str) -> Vec<CString> {
+    let process_type = &release.types[slot.type_index];
+    let environment = release.environment_of(process_type, slot.number, mark);
+    let pair = |name: &OsStr, value: &OsStr| text(&[name.as_bytes(), b"=", value.as_bytes()].concat());
+    environment.iter().map(|(name, variable)| pair(name, &variable.value)).collect()
+}
+
 /// An error of the system in its own words.
 pub(super) fn reason(errno: Errno) -> &'static str {
     errno.desc()
 }
 
-fn by_shell(script: Vec<u8>) -> Prepared {
-    let arguments = vec![text(b"sh"), text(b"-c"), text(&script)];
+fn by_shell(script: &[u8]) -> Prepared {
+    let arguments = vec![text(b"sh"), text(b"-c"), text(script)];
     Prepared { program: Program { candidates: vec![SHELL.to_owned()], arguments }, word: None }
 }
 

@@ -1,5 +1,5 @@
 //! Starts one process: clone(2) with `CLONE_VM | CLONE_VFORK`, so that a start costs what exec costs, however large
-//! we are; and what posix_spawn(3) cannot do (`PR_SET_PDEATHSIG`, limits) is done between clone and exec.
+//! we are; and what `posix_spawn(3)` cannot do (`PR_SET_PDEATHSIG`, limits) is done between clone and exec.
 //!
 //! The child borrows our memory until it executes. It runs one function that makes system calls on memory prepared
 //! before, with all signals blocked; it allocates nothing, locks nothing and cannot panic. Its error and the stage of
@@ -204,13 +204,14 @@ unsafe fn become_program(order: &Order) -> (Stage, c_int) {
         }
         let inherited = &*order.inherited;
         let (soft, hard) = inherited.open_files;
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: soft, rlim_max: hard }) != 0 {
+        let files = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files) != 0 {
             return (Stage::Limits, errno());
         }
         for at in 0..order.limit_count {
             let limit = &*order.limits.add(at);
             let both = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
-            if libc::setrlimit(limit.resource, &both) != 0 {
+            if libc::setrlimit(limit.resource, &raw const both) != 0 {
                 return (Stage::Limits, errno());
             }
         }
