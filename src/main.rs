@@ -72,6 +72,7 @@ fn run_formation(cli: &Cli, start: &StartArgs, inherited: Inherited) -> ExitCode
             Leftovers::Fail => LeftoversOfEarlierRuns::Fail,
         },
         stream,
+        trace: None,
     };
     match daemon::start(release, options, inherited) {
         Ok(code) => ExitCode::from(code),

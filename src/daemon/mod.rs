@@ -16,10 +16,12 @@ mod program;
 mod reaper;
 mod signals;
 mod spawn;
+pub mod trace;
 mod watch;
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -27,17 +29,18 @@ use tokio::sync::mpsc;
 use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
 use crate::app::{Release, Stderr};
 use crate::stream::{self, Format, Report, Stream};
-use crate::supervisor::{Event, FailFast, Habits, Hangup, Init, Member, Supervisor, Terminal};
+use crate::supervisor::{Event, FailFast, Habits, Hangup, Init, Member, Terminal, Time};
 
 use host::Host;
 use proc::Stat;
 use signals::Signals;
+use trace::{Beginning, Traced};
 use watch::Watch;
 
 pub use inherited::Inherited;
 
 /// How to run, beside what to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `--fail-fast`.
     pub fail_fast: FailFast,
@@ -45,6 +48,8 @@ pub struct Options {
     pub leftovers: LeftoversOfEarlierRuns,
     /// The stream's flags.
     pub stream: stream::Settings,
+    /// `--trace`.
+    pub trace: Option<PathBuf>,
 }
 
 /// What to do about processes that an earlier run left behind: `--leftovers`.
@@ -99,9 +104,15 @@ pub fn start(release: Release, options: Options, inherited: Inherited) -> io::Re
 async fn run(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
     let (facts, mut queue) = mpsc::channel(QUEUE);
     let signals = Signals::new(&inherited)?;
-    let habits = habits(options.fail_fast);
     let project = leftovers::project(&release.procfile);
 
+    let beginning = Beginning {
+        members: release.types.iter().map(Member::from).collect(),
+        habits: habits(options.fail_fast),
+        seed: std::process::id().into(),
+        now: Time::ZERO,
+    };
+    let mut supervisor = Traced::new(&beginning, options.trace.as_deref())?;
     let stream = open_stream(&release, options.stream, facts.clone())?;
     for remark in &release.remarks {
         stream.notice(remark.clone());
@@ -111,36 +122,37 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         return Ok(code);
     }
 
-    let members: Vec<Member> = release.types.iter().map(Member::from).collect();
     let stderr = match options.stream.format {
         Format::Json => Stderr::Split,
         Format::Text | Format::Raw => Stderr::Merge,
     };
     let watch = Watch::new(facts.clone());
     let mut host = Host::new(release, leftovers::mark(&project), inherited, stderr, stream, watch)?;
-    let mut supervisor = Supervisor::new(members, habits, std::process::id().into(), host.clock().now());
     tokio::spawn(read_signals(signals, facts));
 
     let mut burials_due = false;
     while host.exit().is_none() {
-        let deadline = supervisor.deadline().filter(|_| !burials_due);
-        let fact = if burials_due || deadline.is_some_and(|time| time <= host.clock().now()) {
-            // More is due than one turn does: whoever else has something to say is heard in between.
+        // 1. Hear one fact. Where more is due than one turn does, whoever has something to say is heard in between.
+        let fact = if burials_due || is_due(&supervisor, &host) {
             tokio::task::yield_now().await;
             queue.try_recv().ok()
         } else {
-            next_fact(&mut queue, deadline.map(|time| host.clock().instant(time))).await
+            next_fact(&mut queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
         };
         match fact {
             Some(Fact::Signal(signal)) if is_child(signal) => burials_due = true,
             Some(Fact::Signal(signal)) => step(&mut supervisor, &mut host, Event::Received(signal)),
             Some(Fact::Stream(Report::ReaderGone)) => step(&mut supervisor, &mut host, Event::ReaderGone),
             Some(Fact::Left(instance)) => look(&mut supervisor, &mut host, instance),
-            None if burials_due => {}
-            None => step(&mut supervisor, &mut host, Event::Woke),
+            None => {}
         }
+        // 2. Look after the dead.
         if burials_due {
             burials_due = bury(&mut supervisor, &mut host);
+        }
+        // 3. Do what is due.
+        if is_due(&supervisor, &host) {
+            step(&mut supervisor, &mut host, Event::Woke);
         }
     }
     let code = host.exit().unwrap_or(1);
@@ -163,8 +175,12 @@ async fn next_fact(queue: &mut mpsc::Receiver<Fact>, deadline: Option<std::time:
     }
 }
 
+fn is_due(supervisor: &Traced, host: &Host) -> bool {
+    supervisor.deadline().is_some_and(|time| time <= host.clock().now())
+}
+
 /// One event in, all its actions out, all performed or answered, before the next event.
-fn step(supervisor: &mut Supervisor, host: &mut Host, event: Event) {
+fn step(supervisor: &mut Traced, host: &mut Host, event: Event) {
     let mut inbox = VecDeque::from([event]);
     while let Some(event) = inbox.pop_front() {
         tracing::trace!(?event);
@@ -176,7 +192,7 @@ fn step(supervisor: &mut Supervisor, host: &mut Host, event: Event) {
 }
 
 /// Looks after dead children, each while it is still a zombie; whether there may be more.
-fn bury(supervisor: &mut Supervisor, host: &mut Host) -> bool {
+fn bury(supervisor: &mut Traced, host: &mut Host) -> bool {
     for _ in 0..BURIALS {
         let Some((pid, event)) = host.dead() else {
             for instance in host.unwatched() {
@@ -193,7 +209,7 @@ fn bury(supervisor: &mut Supervisor, host: &mut Host) -> bool {
 }
 
 /// Sees who is left of an instance without a leader.
-fn look(supervisor: &mut Supervisor, host: &mut Host, instance: InstanceId) {
+fn look(supervisor: &mut Traced, host: &mut Host, instance: InstanceId) {
     let mut inbox = VecDeque::new();
     host.left(instance, &mut inbox);
     for event in inbox {
@@ -259,7 +275,12 @@ fn settle_leftovers(
             say(LeftoversFate::Stopped);
             let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
             let survivors = leftovers::stop(&found, drain.unwrap_or_default());
-            if survivors.is_empty() { Ok(()) } else { Err(1) }
+            if survivors.is_empty() {
+                return Ok(());
+            }
+            let pids: Vec<i32> = survivors.iter().map(|stat| stat.pid).collect();
+            tracing::error!(?pids, "processes of an earlier run survived SIGKILL; nothing is started");
+            Err(1)
         }
     }
 }
