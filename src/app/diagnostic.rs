@@ -71,6 +71,15 @@ impl Diagnostics {
         self.0.push(diagnostic);
     }
 
+    /// Puts those of one file into the order of its lines.
+    pub(super) fn sort(&mut self) {
+        self.0.sort_by_key(|diagnostic| match diagnostic.place {
+            Place::Arguments | Place::Environment | Place::File(_) => (0, 0),
+            Place::Line(_, line) => (line, 0),
+            Place::Column(_, line, column) => (line, column),
+        });
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

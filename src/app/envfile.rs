@@ -158,10 +158,8 @@ impl<'a> Reader<'a> {
         {
             name = exported.trim_ascii();
         }
-        let valid = !name.is_empty()
-            && !name[0].is_ascii_digit()
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        let name = std::str::from_utf8(name).ok().filter(|_| valid).ok_or(Fault::BadName)?.to_owned();
+        let valid = std::str::from_utf8(name).ok().filter(|name| is_variable_name(name.as_bytes()));
+        let name = valid.ok_or(Fault::BadName)?.to_owned();
         self.rest = &self.rest[equals + 1..];
         Ok(name)
     }
@@ -227,6 +225,12 @@ impl<'a> Reader<'a> {
         self.line += memchr::memchr_iter(b'\n', &self.rest[..bytes]).count();
         self.rest = &self.rest[bytes..];
     }
+}
+
+/// Whether a shell could set it (POSIX, Base Definitions, 3.230 Name).
+pub(super) fn is_variable_name(name: &[u8]) -> bool {
+    name.first().is_some_and(|first| !first.is_ascii_digit())
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// What stands on the rest of the line, up to a `#` that follows a blank, without the blanks around it.

@@ -8,6 +8,7 @@ mod diagnostic;
 mod envfile;
 mod environment;
 mod formation;
+mod limits;
 mod plan;
 mod policy;
 mod ports;
@@ -15,6 +16,7 @@ mod procfile;
 mod release;
 mod settings;
 mod spec;
+mod yaml;
 
 pub use command::{Command, Form};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::api::Notice;
+use crate::api::{Notice, TypeName};
 
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
 use super::envfile::{self, Assignment};
@@ -88,8 +88,11 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
             .map_err(|missing| Diagnostics::from(inputs.explain(missing)))
             .and_then(|text| procfile::parse(&file, &text)),
     };
+    let known: Option<Vec<TypeName>> =
+        entries.as_ref().ok().map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
     let entries = entries.unwrap_or_else(|found| errors.gather(found));
-    let spec = Spec::default();
+    let found = inputs.spec(&file, known.as_deref()).unwrap_or_else(|found| errors.gather(found));
+    let FoundSpec { spec, heroku } = found;
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
     let request = formation::parse(&inputs.formation).unwrap_or_else(|found| errors.gather(found));
     let types = settle(&entries, &spec, &inputs.flags);
@@ -100,7 +103,7 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let counts = count(&request, inputs.selection, &types)?;
     let ports = assign_ports(inputs.ports, base, &types, &counts)?;
 
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<Notice> = heroku.map(|file| Notice::SpecFound { file }).into_iter().collect();
     let named = |name: &str| types.iter().position(|settled| settled.entry.name.as_str() == name);
     if named(RELEASE).is_some_and(|release| counts[release].is_none()) {
         remarks.push(Notice::ReleaseNotStarted);
@@ -115,6 +118,13 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let procfile = file.canonicalize().unwrap_or(file);
     let environment = sources.environment(&spec.defaults.env, &[]);
     Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, remarks })
+}
+
+/// A spec, and the name of Heroku's file where it is from there.
+#[derive(Default)]
+struct FoundSpec {
+    spec: Spec,
+    heroku: Option<String>,
 }
 
 impl Diagnostics {
@@ -175,6 +185,24 @@ impl Inputs {
             Ok(_) | Err(_) => Err(Diagnostic::new(Place::File(root), "this is no directory")
                 .with_help("`--root` names the directory that the processes run in")),
         }
+    }
+
+    /// `--spec`, else `supervise.yml`, else `app.json` beside the Procfile.
+    fn spec(&self, procfile: &Path, known: Option<&[TypeName]>) -> Result<FoundSpec, Diagnostics> {
+        let beside = |name| procfile.with_file_name(name);
+        let candidates = [beside("supervise.yml"), beside("app.json")];
+        let found = match &self.spec {
+            Some(spec) => Some(self.at(spec)),
+            None => candidates.into_iter().find(|path| path.exists()),
+        };
+        let Some(path) = found else { return Ok(FoundSpec::default()) };
+        let bytes = diagnostic::read(&path, "spec")?;
+        if path.extension().is_none_or(|extension| extension != "json") {
+            return Ok(FoundSpec { spec: Spec::parse(&path, &bytes, known)?, heroku: None });
+        }
+        let spec = Spec::parse_app_json(&path, &bytes, known)?;
+        let heroku = spec.is_some().then(|| path.display().to_string());
+        Ok(FoundSpec { spec: spec.unwrap_or_default(), heroku })
     }
 
     fn sources(&self) -> Result<Sources, Diagnostics> {
@@ -254,10 +282,10 @@ fn parse_port(value: &OsStr) -> Option<u16> {
 /// An entry with what holds for it.
 struct Settled {
     entry: Entry,
-    /// The spec's for this type alone.
-    own: Settings,
-    /// All together: own, then flags, then the spec's defaults, then built in.
+    /// All together: its own, then flags, then the spec's defaults, then built in.
     settings: Settings,
+    /// Where its own `env` sets PORT.
+    sets_port: Option<Place>,
 }
 
 fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
@@ -265,9 +293,11 @@ fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
     // A number there is where the ports begin, not one port for everybody.
     defaults.port = defaults.port.filter(|port| *port == Port::None);
     let settle = |entry: &Entry| {
-        let own = spec.own(entry.name.as_str());
-        let settings = own.or(&defaults).or(&Settings::built_in(&entry.name));
-        Settled { entry: entry.clone(), own, settings }
+        let own = spec.of(&entry.name);
+        let silent = Settings::default();
+        let settings =
+            own.map_or(&silent, |own| &own.settings).or(&defaults).or(&Settings::built_in(&entry.name));
+        Settled { entry: entry.clone(), settings, sets_port: own.and_then(|own| own.sets_port.clone()) }
     };
     entries.iter().map(settle).collect()
 }
@@ -308,7 +338,19 @@ fn assign_ports(
             own: settled.settings.port.or(silent),
         })
         .collect();
-    ports::assign(base, step, &candidates)
+    let ports = ports::assign(base, step, &candidates)?;
+    let mut errors = Diagnostics::default();
+    for (settled, port) in types.iter().zip(&ports) {
+        if let (Some(place), Some(_)) = (&settled.sets_port, port) {
+            let reason = format!(
+                "`formation.{}.env.PORT` would be overwritten by the PORT given out",
+                settled.entry.name
+            );
+            let help = "set `port` to this type's own number, or to false";
+            errors.push(Diagnostic::new(place.clone(), reason).with_help(help));
+        }
+    }
+    if errors.is_empty() { Ok(ports) } else { Err(errors) }
 }
 
 fn complete(
@@ -319,8 +361,8 @@ fn complete(
     spec: &Spec,
 ) -> Vec<ProcessType> {
     let complete = |(settled, (count, port)): (Settled, (&Option<u32>, &Option<u16>))| {
-        let Settled { entry, own, settings } = settled;
-        let mut environment = sources.environment(&spec.defaults.env, &own.env);
+        let Settled { entry, settings, sets_port: _ } = settled;
+        let mut environment = sources.environment(&spec.defaults.env, &settings.env);
         if settings.port == Some(Port::None)
             && environment.get("PORT").is_some_and(|v| v.origin != Origin::Spec)
         {

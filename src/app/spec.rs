@@ -1,6 +1,22 @@
-//! The scaling spec: what it says, as settings.
+//! The scaling spec: `supervise.yml`, or the formation of Heroku's `app.json`, as settings.
+//!
+//! Nothing in it is ignored: what is unknown, twice there, of the wrong type or impossible is an error with its line, its
+//! column and the path of its key, all of them in one run. The value of a variable is in none of them.
 
-use super::settings::Settings;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::api::{Signal, TypeName, UnknownSignal, parse_duration};
+
+use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use super::envfile::is_variable_name;
+use super::limits;
+use super::settings::{Port, Settings};
+use super::yaml::{Document, Kind, Node};
+use super::{Leftovers, Restart, Stderr, StopScope};
 
 /// What a spec says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8,13 +24,490 @@ pub(super) struct Spec {
     /// For every type.
     pub(super) defaults: Settings,
     /// For one type each.
-    pub(super) types: Vec<(String, Settings)>,
+    pub(super) types: Vec<TypeSpec>,
 }
+
+/// What a spec says for one type.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TypeSpec {
+    /// Its name.
+    pub(super) name: String,
+    /// Its own settings.
+    pub(super) settings: Settings,
+    /// Where its `env` sets PORT, which is an error if it is given one.
+    pub(super) sets_port: Option<Place>,
+}
+
+/// The keys of a process type, and of `defaults`.
+const KEYS: [&str; 13] = [
+    "quantity",
+    "max",
+    "restart",
+    "backoff",
+    "essential",
+    "drain",
+    "stop_signal",
+    "stop_scope",
+    "leftovers",
+    "env",
+    "port",
+    "limits",
+    "stderr",
+];
+
+/// Keys of a process type that come with a later version.
+const LATER_KEYS: [&str; 5] = ["health", "listen", "rollout", "needs", "after"];
+
+/// Keys of the whole spec.
+const TOP_KEYS: [&str; 2] = ["formation", "defaults"];
+
+/// A key of the whole spec that comes with a later version.
+const LATER_TOP_KEYS: [&str; 1] = ["services"];
+
+const BACKOFF_KEYS: [&str; 4] = ["first", "max", "reset_after", "give_up_after"];
 
 impl Spec {
     /// What it says for one type.
-    #[must_use]
-    pub(super) fn own(&self, name: &str) -> Settings {
-        self.types.iter().find(|(known, _)| known == name).map(|(_, own)| own.clone()).unwrap_or_default()
+    pub(super) fn of(&self, name: &TypeName) -> Option<&TypeSpec> {
+        self.types.iter().find(|spec| spec.name == name.as_str())
+    }
+
+    /// Reads `supervise.yml`; `known` are the types of the Procfile, where that could be read.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(super) fn parse(file: &Path, bytes: &[u8], known: Option<&[TypeName]>) -> Result<Spec, Diagnostics> {
+        let document = Document::parse(file, bytes)?;
+        let mut reader = Reader { document: &document, errors: Diagnostics::default() };
+        let mut spec = Spec::default();
+        let top = match document.root.kind {
+            // Nothing but comments.
+            Kind::Null => Vec::new(),
+            Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::OtherNumber
+            | Kind::Text(_)
+            | Kind::Sequence
+            | Kind::Mapping(_)
+            | Kind::Tagged => reader.mapping(&Trail::default(), &document.root),
+        };
+        for entry in top {
+            match entry.trail.name() {
+                "formation" => spec.types = reader.formation(&entry, known),
+                "defaults" => spec.defaults = reader.settings(&entry),
+                _ => reader.unknown_key(&entry, &TOP_KEYS, &LATER_TOP_KEYS),
+            }
+        }
+        reader.errors.sort();
+        if reader.errors.is_empty() { Ok(spec) } else { Err(reader.errors) }
+    }
+
+    /// Reads the formation of Heroku's `app.json`; `None` where it has none. Its other keys are Heroku's.
+    ///
+    /// # Errors
+    /// What is no JSON, no quantity, or no type of the Procfile.
+    pub(super) fn parse_app_json(
+        file: &Path,
+        bytes: &[u8],
+        known: Option<&[TypeName]>,
+    ) -> Result<Option<Spec>, Diagnostics> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let app: AppJson = serde_json::from_slice(bytes).map_err(|error| {
+            let place = Place::Column(file.to_owned(), error.line(), error.column());
+            let text = error.to_string();
+            let reason = text.split(" at line ").next().unwrap_or_default();
+            Diagnostic::new(place, format!("this is no app.json that can be read: {reason}"))
+        })?;
+        let Some(formation) = app.formation else { return Ok(None) };
+        let mut errors = Diagnostics::default();
+        for name in formation.keys() {
+            if let Some(error) =
+                unknown_type(Place::File(file.to_owned()), &format!("formation.{name}"), name, known)
+            {
+                errors.push(error);
+            }
+        }
+        let type_spec = |(name, entry): (String, AppJsonEntry)| TypeSpec {
+            name,
+            settings: Settings { quantity: entry.quantity, ..Settings::default() },
+            sets_port: None,
+        };
+        let types = formation.into_iter().map(type_spec).collect();
+        if errors.is_empty() { Ok(Some(Spec { types, ..Spec::default() })) } else { Err(errors) }
+    }
+}
+
+/// <https://devcenter.heroku.com/articles/app-json-schema#formation>
+#[derive(Deserialize)]
+struct AppJson {
+    formation: Option<BTreeMap<String, AppJsonEntry>>,
+}
+
+#[derive(Deserialize)]
+struct AppJsonEntry {
+    quantity: Option<u32>,
+}
+
+fn unknown_type(place: Place, trail: &str, name: &str, known: Option<&[TypeName]>) -> Option<Diagnostic> {
+    let known = known?.iter().map(TypeName::as_str);
+    if known.clone().any(|known| known == name) {
+        return None;
+    }
+    let reason = format!("`{trail}`: there is no process type `{name}`");
+    Some(Diagnostic::new(place, reason).with_help(did_you_mean(name, "the Procfile has", known)))
+}
+
+/// The path of a key: `formation.worker.drain`.
+#[derive(Clone, Default)]
+struct Trail(Vec<String>);
+
+impl Trail {
+    fn then(&self, key: &str) -> Trail {
+        Trail(self.0.iter().map(String::as_str).chain([key]).map(str::to_owned).collect())
+    }
+
+    fn name(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
+    /// Whether what is here may hold the value of a variable.
+    fn is_secret(&self) -> bool {
+        self.0.iter().skip(1).any(|key| key == "env")
+    }
+}
+
+impl std::fmt::Display for Trail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.join("."))
+    }
+}
+
+/// One entry of a mapping.
+struct Entry<'a> {
+    trail: Trail,
+    key: &'a Node,
+    value: &'a Node,
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    errors: Diagnostics,
+}
+
+impl<'a> Reader<'a> {
+    fn formation(&mut self, formation: &Entry<'a>, known: Option<&[TypeName]>) -> Vec<TypeSpec> {
+        let mut types = Vec::new();
+        for entry in self.mapping(&formation.trail, formation.value) {
+            let name = entry.trail.name().to_owned();
+            let place = self.document.place(entry.key);
+            if let Some(error) = unknown_type(place, &entry.trail.to_string(), &name, known) {
+                self.push_with_line(error);
+            }
+            let settings = match &entry.value.kind {
+                Kind::Mapping(_) => self.settings(&entry),
+                Kind::Number(_) => Settings { quantity: self.count(&entry), ..Settings::default() },
+                Kind::Null
+                | Kind::Bool(_)
+                | Kind::OtherNumber
+                | Kind::Text(_)
+                | Kind::Sequence
+                | Kind::Tagged => {
+                    self.wrong(&entry, "is a count, or a map of settings");
+                    Settings::default()
+                }
+            };
+            types.push(TypeSpec { name, sets_port: self.port_variable(entry.value), settings });
+        }
+        types
+    }
+
+    fn settings(&mut self, owner: &Entry<'a>) -> Settings {
+        let mut settings = Settings::default();
+        let entries = self.mapping(&owner.trail, owner.value);
+        for entry in &entries {
+            match entry.trail.name() {
+                "quantity" => settings.quantity = self.count(entry),
+                "max" => settings.max = self.at_least_one(entry),
+                "restart" => settings.restart = self.word(entry, &Restart::WORDS),
+                "backoff" => self.backoff(entry, &mut settings),
+                "essential" => settings.essential = self.yes_or_no(entry),
+                "drain" => settings.drain = self.duration(entry),
+                "stop_signal" => settings.stop_signal = self.signal(entry),
+                "stop_scope" => settings.stop_scope = self.word(entry, &StopScope::WORDS),
+                "leftovers" => settings.leftovers = self.word(entry, &Leftovers::WORDS),
+                "env" => settings.env = self.variables(entry),
+                "port" => settings.port = self.port(entry),
+                "limits" => self.limits(entry, &mut settings),
+                "stderr" => settings.stderr = self.word(entry, &Stderr::WORDS),
+                _ => self.unknown_key(entry, &KEYS, &LATER_KEYS),
+            }
+        }
+        self.check_together(&entries, &settings);
+        settings
+    }
+
+    /// Values that are possible alone and impossible together.
+    fn check_together(&mut self, entries: &[Entry<'a>], settings: &Settings) {
+        let entry = |name: &str| entries.iter().find(|entry| entry.trail.name() == name);
+        if let (Some(quantity), Some(max), Some(at)) = (settings.quantity, settings.max, entry("quantity"))
+            && quantity > max
+        {
+            self.fault(at, at.value, format!("is {quantity}, more than `max`, which is {max}"));
+        }
+        if let (Some(first), Some(max), Some(at)) =
+            (settings.backoff_first, settings.backoff_max, entry("backoff"))
+            && first > max
+        {
+            self.fault(at, at.value, "`first` is longer than `max`");
+        }
+    }
+
+    fn port_variable(&self, node: &Node) -> Option<Place> {
+        let key = node.entry("env")?.entry_key("PORT")?;
+        Some(self.document.place(key))
+    }
+
+    fn backoff(&mut self, owner: &Entry<'a>, settings: &mut Settings) {
+        for entry in self.mapping(&owner.trail, owner.value) {
+            match entry.trail.name() {
+                "first" => settings.backoff_first = self.duration(&entry),
+                "max" => settings.backoff_max = self.duration(&entry),
+                "reset_after" => settings.backoff_reset_after = self.duration(&entry),
+                "give_up_after" => settings.backoff_give_up_after = self.count(&entry),
+                _ => self.unknown_key(&entry, &BACKOFF_KEYS, &[]),
+            }
+        }
+    }
+
+    fn variables(&mut self, owner: &Entry<'a>) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
+        for entry in self.mapping(&owner.trail, owner.value) {
+            let name = entry.trail.name();
+            if !is_variable_name(name.as_bytes()) {
+                self.fault(
+                    &entry,
+                    entry.key,
+                    "a name is letters A to Z, digits and `_`, and begins with no digit",
+                );
+                continue;
+            }
+            let value = match &entry.value.kind {
+                Kind::Text(text) => text.clone(),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
+                Kind::Null | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => {
+                    self.wrong(&entry, "is a text or a number; an empty one is written \"\"");
+                    continue;
+                }
+            };
+            if value.contains('\0') {
+                self.wrong(&entry, "holds a NUL byte, and no variable can");
+                continue;
+            }
+            variables.push((name.to_owned(), value));
+        }
+        variables
+    }
+
+    fn limits(&mut self, owner: &Entry<'a>, settings: &mut Settings) {
+        for entry in self.mapping(&owner.trail, owner.value) {
+            let text = match &entry.value.kind {
+                Kind::Text(text) => Some(text.clone()),
+                Kind::Number(number) => Some(number.to_string()),
+                Kind::Null
+                | Kind::Bool(_)
+                | Kind::OtherNumber
+                | Kind::Sequence
+                | Kind::Mapping(_)
+                | Kind::Tagged => None,
+            };
+            let Some(resource) = limits::resource(entry.trail.name()) else {
+                let known: Vec<&str> = limits::names().collect();
+                self.unknown_key(&entry, &known, &[]);
+                continue;
+            };
+            match text.and_then(|text| limits::parse(resource, &text)) {
+                Some(limit) => settings.limits.push(limit),
+                None => {
+                    self.wrong(&entry, "is a whole number, with k, m or g behind it or not, or `unlimited`")
+                }
+            }
+        }
+    }
+
+    fn port(&mut self, entry: &Entry<'a>) -> Option<Port> {
+        let port = match entry.value.kind {
+            Kind::Bool(false) => Some(Port::None),
+            Kind::Number(number) => u16::try_from(number).ok().filter(|port| *port > 0).map(Port::Base),
+            Kind::Null
+            | Kind::Bool(true)
+            | Kind::OtherNumber
+            | Kind::Text(_)
+            | Kind::Sequence
+            | Kind::Mapping(_)
+            | Kind::Tagged => None,
+        };
+        if port.is_none() {
+            self.wrong(entry, "is a number from 1 to 65535, or `false` for none");
+        }
+        port
+    }
+
+    fn signal(&mut self, entry: &Entry<'a>) -> Option<Signal> {
+        let signal: Result<Signal, UnknownSignal> = match &entry.value.kind {
+            Kind::Text(text) => text.parse(),
+            Kind::Number(number) => number.to_string().parse(),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::OtherNumber
+            | Kind::Sequence
+            | Kind::Mapping(_)
+            | Kind::Tagged => {
+                self.wrong(entry, "is the name of a signal: TERM, INT, QUIT, USR1, RTMIN+3");
+                return None;
+            }
+        };
+        signal.map_err(|unknown| self.fault(entry, entry.value, unknown.to_string())).ok()
+    }
+
+    fn duration(&mut self, entry: &Entry<'a>) -> Option<Duration> {
+        let text = match &entry.value.kind {
+            Kind::Text(text) => text.clone(),
+            // A bare number is seconds.
+            Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
+            Kind::Null | Kind::Bool(_) | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => String::new(),
+        };
+        parse_duration(&text).map_err(|reason| self.fault(entry, entry.value, reason)).ok()
+    }
+
+    fn word<T: Copy>(&mut self, entry: &Entry<'a>, words: &[(&str, T)]) -> Option<T> {
+        let known = words.iter().map(|(word, _)| *word);
+        let Kind::Text(text) = &entry.value.kind else {
+            let known: Vec<&str> = known.collect();
+            self.wrong(entry, &format!("is one of {}", known.join(", ")));
+            return None;
+        };
+        let found = words.iter().find(|(word, _)| word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let error = self.diagnostic(entry, entry.value, format!("`{text}` is not known here"));
+            self.push_with_line(error.with_help(did_you_mean(text, "it is one of", known)));
+        }
+        found
+    }
+
+    fn yes_or_no(&mut self, entry: &Entry<'a>) -> Option<bool> {
+        if let Kind::Bool(value) = entry.value.kind {
+            return Some(value);
+        }
+        self.wrong(entry, "is `true` or `false`");
+        None
+    }
+
+    fn count(&mut self, entry: &Entry<'a>) -> Option<u32> {
+        if let Kind::Number(number) = entry.value.kind
+            && let Ok(count) = u32::try_from(number)
+        {
+            return Some(count);
+        }
+        self.wrong(entry, "is a whole number, 0 or more");
+        None
+    }
+
+    fn at_least_one(&mut self, entry: &Entry<'a>) -> Option<u32> {
+        let count = self.count(entry)?;
+        if count == 0 {
+            self.wrong(entry, "is at least 1; a `quantity` of 0 starts none");
+        }
+        Some(count)
+    }
+
+    /// The entries of a mapping, each key once.
+    fn mapping(&mut self, trail: &Trail, node: &'a Node) -> Vec<Entry<'a>> {
+        let Kind::Mapping(pairs) = &node.kind else {
+            let owner = Entry { trail: trail.clone(), key: node, value: node };
+            self.wrong(&owner, "is a map of keys and values");
+            return Vec::new();
+        };
+        let mut entries: Vec<Entry<'a>> = Vec::new();
+        for (key, value) in pairs {
+            let name = match &key.kind {
+                Kind::Text(text) => text.clone(),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(key),
+                Kind::Null | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => {
+                    let owner = Entry { trail: trail.clone(), key, value };
+                    self.fault(&owner, key, "a key is a plain word");
+                    continue;
+                }
+            };
+            let entry = Entry { trail: trail.then(&name), key, value };
+            match entries.iter().find(|earlier| earlier.trail.name() == name) {
+                None => entries.push(entry),
+                Some(earlier) => {
+                    let first = match self.document.place(earlier.key) {
+                        Place::Column(_, line, _) => format!("first on line {line}"),
+                        Place::Arguments | Place::Environment | Place::File(_) | Place::Line(..) => {
+                            "before".to_owned()
+                        }
+                    };
+                    self.fault(&entry, key, format!("the key is there twice, {first}"));
+                }
+            }
+        }
+        entries
+    }
+
+    fn unknown_key(&mut self, entry: &Entry<'a>, known: &[&str], later: &[&str]) {
+        let name = entry.trail.name();
+        if later.contains(&name) {
+            self.fault(entry, entry.key, format!("`{name}` is not in this version"));
+            return;
+        }
+        let error = self.diagnostic(entry, entry.key, format!("there is no key `{name}`"));
+        let help = match name {
+            "<<" => "merge keys are not read; what holds for every type goes under `defaults`".to_owned(),
+            _ => did_you_mean(name, "the keys here are", known.iter().copied()),
+        };
+        self.push_with_line(error.with_help(help));
+    }
+
+    /// A value of the wrong type, or an impossible one; `is` says what it should be.
+    fn wrong(&mut self, entry: &Entry<'a>, is: &str) {
+        let found = match (&entry.value.kind, entry.trail.is_secret()) {
+            (_, true) => String::new(),
+            (Kind::Null, _) => ", and nothing is here".to_owned(),
+            (Kind::Bool(value), _) => format!(", not `{value}`"),
+            (Kind::Number(number), _) => format!(", not `{number}`"),
+            (Kind::OtherNumber, _) => format!(", not `{}`", self.document.scalar_text(entry.value)),
+            (Kind::Text(text), _) if text.len() < 30 => format!(", not `{}`", text.escape_debug()),
+            (Kind::Text(_), _) => ", not a text".to_owned(),
+            (Kind::Sequence, _) => ", not a list".to_owned(),
+            (Kind::Mapping(_), _) => ", not a map".to_owned(),
+            (Kind::Tagged, _) => ", not something with a tag".to_owned(),
+        };
+        self.fault(entry, entry.value, format!("{is}{found}"));
+    }
+
+    fn fault(&mut self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) {
+        let error = self.diagnostic(entry, at, reason.as_ref());
+        if entry.trail.is_secret() && !at.is_key() {
+            self.errors.push(error);
+        } else {
+            self.push_with_line(error);
+        }
+    }
+
+    fn diagnostic(&self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) -> Diagnostic {
+        let trail = match entry.trail.0.as_slice() {
+            [] => "the spec".to_owned(),
+            _ => format!("`{}`:", entry.trail),
+        };
+        Diagnostic::new(self.document.place(at), format!("{trail} {}", reason.as_ref()))
+    }
+
+    fn push_with_line(&mut self, error: Diagnostic) {
+        let line = self.document.visible_line(&error.place);
+        self.errors.push(match line {
+            Some(line) => error.with_source(line.as_bytes()),
+            None => error,
+        });
     }
 }
