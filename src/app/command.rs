@@ -257,3 +257,283 @@ const SHELL_WORDS: &[&str] = &[
     "suspend",
     "typeset",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::{Path, PathBuf};
+    use std::process;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(text: &str) -> Form {
+        Command::new(text.into()).form
+    }
+
+    #[test]
+    fn plain_words_need_no_shell() {
+        for text in [
+            "bundle exec puma",
+            "node web.js --port=3000 a@b %1 x=y",
+            "./bin/web",
+            "/usr/bin/x",
+            "2to3 +x",
+            "a\t b",
+        ] {
+            let words: Vec<Vec<u8>> = text.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
+            assert_eq!(form(text), Form::Direct(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_single_simple_command_gets_exec_in_front() {
+        for text in [
+            "puma -p $PORT",
+            "puma -p ${PORT:-3000} -t 1:$N",
+            "gunicorn 'a b' \"c $D \\\" e\" f\\ g",
+            "node *.js",
+            "cat2 ~/x {a,b} [0-9] a#b",
+            "web >log/web.log 2>&1",
+            "web >> log <in",
+        ] {
+            assert_eq!(form(text), Form::Exec, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_shell() {
+        for text in [
+            "exit 3",
+            "cd x",
+            "echo hi",
+            "test -f x",
+            "wait",
+            "while true",
+            "sleep 1",
+            "time x",
+            ": x",
+            ". x",
+            "true",
+            "a; b",
+            "a && b",
+            "a | b",
+            "a &",
+            "a & b",
+            "(a)",
+            "{ a; }",
+            "! a",
+            "a $(b)",
+            "a `b`",
+            "a \"`b`\"",
+            "a \"$(b)\"",
+            "FOO=1 cmd",
+            "$CMD x",
+            "\"cmd\" x",
+            "cmd\"x\"",
+            "\\cmd $x",
+            "~/cmd $x",
+            "-x",
+            "+x",
+            "%1",
+            "a # c",
+            "a 'b",
+            "a \"b",
+            "a b\\",
+            "a $",
+            "a $1",
+            "a $$",
+            "a $'x'",
+            "a ${X:=y}",
+            "a ${X:-$Y}",
+            "a ${X",
+            "a $((1))",
+            "a << E",
+            "a <<< b",
+            "a <(b)",
+            "a >(b)",
+            "a &> b",
+            "a > ",
+            "a > > b",
+            "a >&",
+            "a \u{e9} $X",
+            "a 'x\u{e9}'",
+            "a \u{1} $X",
+            "",
+            " ",
+        ] {
+            assert_eq!(form(text), Form::Shell, "{text}");
+        }
+        assert_eq!(Command::new(b"a \xff $X".to_vec()).form, Form::Shell);
+    }
+
+    #[test]
+    fn no_word_that_a_shell_of_this_machine_has_built_in_is_looked_up_by_us() {
+        let builtins = |shell: &str, script: &str| {
+            let output = process::Command::new(shell).args(["-c", script]).output().ok()?;
+            Some(
+                String::from_utf8_lossy(&output.stdout)
+                    .split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let all = builtins("bash", "compgen -b; compgen -k").unwrap_or_default();
+        for word in &all {
+            assert!(!is_program(word.as_bytes()), "{word} is built into bash");
+        }
+        // dash cannot list its builtins: ask it about every word of ours that bash does not know, and about bash's.
+        let asked = all.iter().map(String::as_str).chain(SHELL_WORDS.iter().copied());
+        for word in asked.filter(|word| word.bytes().all(|byte| byte.is_ascii_alphabetic())) {
+            let told = builtins("/bin/sh", &format!("command -V {word}")).unwrap_or_default().join(" ");
+            assert!(!told.contains("builtin") || !is_program(word.as_bytes()), "{told}");
+        }
+    }
+
+    /// A directory with a program that shows its arguments, its name for one run of this process.
+    struct Workshop(PathBuf);
+
+    impl Workshop {
+        fn new() -> Workshop {
+            let directory = std::env::temp_dir().join(format!("supervise-command-{}", process::id()));
+            std::fs::create_dir_all(&directory).expect("a temporary directory can be made");
+            for file in ["a.txt", "b.txt"] {
+                std::fs::write(directory.join(file), file).expect("and written to");
+            }
+            let script =
+                "#!/bin/sh\nfor each; do printf '[%s]' \"$each\"; done\nprintf ' to stderr' >&2\nexit 7\n";
+            let program = directory.join("show");
+            std::fs::write(&program, script).expect("and written to");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(program, mode).expect("our own file can be made executable");
+            Workshop(directory)
+        }
+
+        /// Standard output and exit code; a program that is not found is 127, as in a shell.
+        fn run(&self, words: Vec<Vec<u8>>) -> (String, Option<i32>) {
+            let mut words = words.into_iter().map(std::ffi::OsString::from_vec);
+            let program = words.next().expect("there is a program");
+            let path = format!("{}:/usr/bin:/bin", self.0.display());
+            let output = process::Command::new(program)
+                .args(words)
+                .env_clear()
+                .envs([
+                    ("PATH", path.as_str()),
+                    ("A", "x  y"),
+                    ("EMPTY", ""),
+                    ("HOME", "/home/me"),
+                    ("T", "*.txt"),
+                ])
+                .current_dir(&self.0)
+                .stdin(process::Stdio::null())
+                .output();
+            match output {
+                Ok(output) => (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code()),
+                Err(_) => (String::new(), Some(127)),
+            }
+        }
+    }
+
+    impl Drop for Workshop {
+        fn drop(&mut self) {
+            // A directory in /tmp that stays is no reason to fail.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn whatever_the_form_the_result_is_what_sh_makes_of_the_text() {
+        let workshop = Workshop::new();
+        let first = prop_oneof![
+            8 => Just("show"),
+            1 => prop::sample::select(vec![
+                "./show", "nosuch", "echo", "exit", "test", "cd", "FOO=1 show", "$EMPTY show", "\"show\"", "! show", "time",
+                "\\show", "-x", "exec show", "sh\\ow", "./a.txt", "command show", "{ show;", "(show",
+            ]),
+        ];
+        let piece = prop::sample::select(vec![
+            "a",
+            "b.txt",
+            "x=y",
+            "3",
+            "-c",
+            "--",
+            "$A",
+            "\"$A\"",
+            "${A}",
+            "${NOT_SET:-d}",
+            "${EMPTY-e}",
+            "$EMPTY",
+            "$T",
+            "'$A'",
+            "'a b'",
+            "\"a\\\"b\"",
+            "\\ ",
+            "\\$A",
+            "*.txt",
+            "[ab].txt",
+            "?.txt",
+            "~",
+            "{a,b}",
+            "#",
+            "a#",
+            "# c",
+            ";",
+            "&&",
+            "|| show",
+            "| cat",
+            "> out",
+            ">>out",
+            "2>&1",
+            "2>/dev/null",
+            "< a.txt",
+            "<nosuch",
+            ">",
+            "<",
+            "$(show q)",
+            "`show q`",
+            "$((1+2))",
+            "\"",
+            "'",
+            "\\",
+            ")",
+            "}",
+            "!",
+            "&",
+            "\t",
+            "%",
+            "^",
+            "@:,+",
+        ]);
+        let gap = prop::sample::select(vec![" ", " ", "", "  "]);
+        let texts = (first, prop::collection::vec((gap, piece), 0..5));
+        let runner_config =
+            ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = proptest::test_runner::TestRunner::new(runner_config);
+        let result = runner.run(&texts, |(first, rest)| {
+            let mut text = first.to_owned();
+            rest.iter().for_each(|(gap, piece)| text.extend([*gap, *piece]));
+            let command = Command::new(text.clone().into_bytes());
+            for shell in ["/bin/sh", "/bin/bash"].into_iter().filter(|shell| Path::new(shell).exists()) {
+                let through = |mut words: Vec<Vec<u8>>| {
+                    if words[0] == b"/bin/sh" {
+                        words[0] = shell.into();
+                    }
+                    workshop.run(words)
+                };
+                let plain = through(vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text.clone().into_bytes()]);
+                prop_assert_eq!(
+                    through(command.arguments()),
+                    plain,
+                    "{} {:?}: {}",
+                    shell,
+                    command.form,
+                    text
+                );
+            }
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{error}"));
+    }
+}

@@ -4,14 +4,9 @@ use crate::api::TypeName;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 
-/// What the arguments ask for.
+/// What the arguments ask for, in their order; `all` stands for every type but [`RELEASE`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Request {
-    /// `all=N`, `all`.
-    all: Option<Asked>,
-    /// Each type that is named, in the order of the arguments.
-    types: Vec<(String, Asked)>,
-}
+pub(super) struct Request(Vec<(String, Asked)>);
 
 /// How a type is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +38,7 @@ pub(super) struct Candidate<'a> {
     pub(super) max: Option<u32>,
 }
 
-/// The name that stands for every type but [`RELEASE`].
+/// Reserved: no type is called so.
 const ALL: &str = "all";
 
 /// The type that runs once, before a deployment, and so never among the others (Heroku's release phase).
@@ -98,32 +93,32 @@ fn parse_part(part: &str) -> Result<(&str, Asked), String> {
 
 impl Request {
     fn add(&mut self, name: &str, asked: Asked) -> Result<(), Diagnostic> {
-        let earlier = if name == ALL {
-            self.all.as_mut()
-        } else {
-            self.types.iter_mut().find(|(known, _)| known == name).map(|(_, asked)| asked)
-        };
-        match (earlier, asked) {
-            (None, asked) if name == ALL => self.all = Some(asked),
-            (None, asked) => self.types.push((name.to_owned(), asked)),
-            (Some(_), Asked::Selected) => {}
-            (Some(earlier), Asked::Count(_)) if *earlier == Asked::Selected || *earlier == asked => {
-                *earlier = asked
-            }
-            (Some(_), Asked::Count(_)) => {
-                return Err(Diagnostic::new(Place::Arguments, format!("`{name}` is given two counts"))
-                    .with_help("name each type once"));
-            }
+        if let (Some(earlier), Asked::Count(count)) = (self.count_of(name), asked)
+            && earlier != count
+        {
+            let reason = format!("`{name}` is given two counts, {earlier} and {count}");
+            return Err(Diagnostic::new(Place::Arguments, reason).with_help("name each type once"));
         }
+        self.0.push((name.to_owned(), asked));
         Ok(())
+    }
+
+    fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|(named, _)| named == name)
+    }
+
+    fn count_of(&self, name: &str) -> Option<u32> {
+        self.0.iter().find_map(|(named, asked)| match asked {
+            Asked::Count(count) if named == name => Some(*count),
+            Asked::Count(_) | Asked::Selected => None,
+        })
     }
 
     /// Whether only what is named runs.
     fn selects(&self, selection: Selection) -> bool {
-        let mut all = self.all.iter().chain(self.types.iter().map(|(_, asked)| asked));
         match selection {
-            Selection::Bare => all.any(|asked| *asked == Asked::Selected),
-            Selection::Only => all.next().is_some(),
+            Selection::Bare => self.0.iter().any(|(_, asked)| *asked == Asked::Selected),
+            Selection::Only => !self.0.is_empty(),
         }
     }
 
@@ -138,7 +133,7 @@ impl Request {
     ) -> Result<Vec<Option<u32>>, Diagnostics> {
         let mut errors = Diagnostics::default();
         let known = candidates.iter().map(|candidate| candidate.name.as_str());
-        for (name, _) in &self.types {
+        for (name, _) in self.0.iter().filter(|(name, _)| name != ALL) {
             if !candidates.iter().any(|candidate| candidate.name.as_str() == name) {
                 errors.push(unknown(name, known.clone()));
             }
@@ -158,17 +153,11 @@ impl Request {
     }
 
     fn count(&self, selection: Selection, candidate: &Candidate<'_>) -> Option<u32> {
-        let release = candidate.name.as_str() == RELEASE;
-        let named =
-            self.types.iter().find(|(name, _)| name == candidate.name.as_str()).map(|(_, asked)| *asked);
-        let all = self.all.filter(|_| !release);
-        match (named, all) {
-            (Some(Asked::Count(count)), _) | (None | Some(Asked::Selected), Some(Asked::Count(count))) => {
-                Some(count)
-            }
-            (Some(Asked::Selected), _) | (None, Some(Asked::Selected)) => Some(candidate.quantity),
-            (None, None) => (!release && !self.selects(selection)).then_some(candidate.quantity),
-        }
+        let name = candidate.name.as_str();
+        let among_all = name != RELEASE;
+        let runs = self.names(name) || (among_all && (self.names(ALL) || !self.selects(selection)));
+        let of_all = self.count_of(ALL).filter(|_| among_all);
+        runs.then(|| self.count_of(name).or(of_all).unwrap_or(candidate.quantity))
     }
 }
 
@@ -187,5 +176,100 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diag
             "the Procfile has",
             known,
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Procfile with two of `worker` and one of everything else, and `beat` at most once.
+    fn formation(selection: Selection, arguments: &[&str]) -> Result<String, Diagnostics> {
+        let names: Vec<TypeName> =
+            ["web", "worker", "beat", "release", "a-1"].map(|name| name.parse().expect("a name")).into();
+        let candidates: Vec<Candidate<'_>> = names
+            .iter()
+            .map(|name| Candidate {
+                name,
+                quantity: if name.as_str() == "worker" { 2 } else { 1 },
+                max: (name.as_str() == "beat").then_some(1),
+            })
+            .collect();
+        let arguments: Vec<String> = arguments.iter().copied().map(str::to_owned).collect();
+        let counts = parse(&arguments)?.apply(selection, &candidates)?;
+        let selected =
+            names.iter().zip(counts).filter_map(|(name, count)| Some(format!("{name}={}", count?)));
+        Ok(selected.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn rows_72_to_80_the_arguments_set_counts_and_select() {
+        for (row, arguments, expected) in [
+            (0, &[][..], "web=1 worker=2 beat=1 a-1=1"),
+            (0, &[""], "web=1 worker=2 beat=1 a-1=1"),
+            (72, &["web=2,worker=1"], "web=2 worker=1 beat=1 a-1=1"),
+            (73, &["web = 2 , worker=1"], "web=2 worker=1 beat=1 a-1=1"),
+            (73, &["web   =   2, worker = 3"], "web=2 worker=3 beat=1 a-1=1"),
+            (74, &["all=1,worker=0"], "web=1 worker=0 beat=1 a-1=1"),
+            (74, &["web=2", "all=0"], "web=2 worker=0 beat=0 a-1=0"),
+            (74, &["all"], "web=1 worker=2 beat=1 a-1=1"),
+            (75, &["web"], "web=1"),
+            (75, &["worker", "web=3"], "web=3 worker=2"),
+            (75, &["worker=4", "worker"], "worker=4"),
+            (75, &["all=0", "worker", "web=3"], "web=3 worker=0 beat=0 a-1=0"),
+            (79, &["a-1=2"], "web=1 worker=2 beat=1 a-1=2"),
+            (80, &["web=1", "worker=3"], "web=1 worker=3 beat=1 a-1=1"),
+            (0, &["release"], "release=1"),
+            (0, &["release=1"], "web=1 worker=2 beat=1 release=1 a-1=1"),
+            (0, &["all=1", "release"], "web=1 worker=1 beat=1 release=1 a-1=1"),
+        ] {
+            let found = formation(Selection::Bare, arguments).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(found, expected, "row {row}: {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn with_only_a_count_selects_too() {
+        for (arguments, expected) in [
+            (&["web=4"][..], "web=4"),
+            (&["web=4", "worker"], "web=4 worker=2"),
+            (&["all=0", "web=2"], "web=2 worker=0 beat=0 a-1=0"),
+            (&[], "web=1 worker=2 beat=1 a-1=1"),
+        ] {
+            assert_eq!(formation(Selection::Only, arguments).as_deref(), Ok(expected), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn rows_76_to_79_what_is_no_formation_is_refused_with_a_reason() {
+        for (row, arguments, reason) in [
+            (76, &["web=x"][..], "`x` is no number"),
+            (76, &["web="], "no number after `=`"),
+            (76, &["=1"], "no name before `=`"),
+            (76, &["="], "no name before `=`"),
+            (76, &["web==2"], "`=2` is no number"),
+            (76, &["web===2"], "`==2` is no number"),
+            (76, &["web=-1"], "`-1` is negative"),
+            (76, &["web=+1"], "`+1` is no number"),
+            (76, &["web=1.5"], "`1.5` is no number"),
+            (76, &["web=99999999999"], "`99999999999` is no number"),
+            (76, &[","], "nothing between commas"),
+            (76, &["web=1,"], "nothing between commas"),
+            (77, &["nosuch=2"], "no process type `nosuch`"),
+            (77, &["nosuch"], "`web`, `worker`, `beat`, `release`, `a-1`"),
+            (77, &["wroker=2"], "did you mean `worker`?"),
+            (77, &["Web=2"], "did you mean `web`?"),
+            (79, &["web+1"], "as in `web=2`"),
+            (79, &["web-1"], "as in `web=2`"),
+            (0, &["beat=2"], "beat=2 is more than its max of 1"),
+            (0, &["all=2"], "beat=2 is more than its max of 1"),
+            (0, &["web=2", "web=3"], "`web` is given two counts"),
+            (0, &["all=2", "all=3"], "`all` is given two counts"),
+        ] {
+            let errors = formation(Selection::Bare, arguments).expect_err(reason).to_string();
+            assert!(errors.contains(reason), "row {row}: {arguments:?}: {errors}");
+        }
+        let errors = formation(Selection::Bare, &["web=x", "=1", "worker=-2"]).expect_err("three are wrong");
+        assert_eq!(errors.len(), 3, "{errors}");
     }
 }

@@ -161,3 +161,81 @@ fn faults(candidates: &[Candidate<'_>], ranges: &[Range]) -> Vec<String> {
     }
     faults
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: u16 = Ports::STEP;
+
+    fn in_file(port: u16) -> Base {
+        Base { port, first: First::InFile }
+    }
+
+    /// `foo=3 web=2 x:7000=1`: counts, and a port of their own.
+    fn assign_all(base: Base, step: u16, types: &str) -> Result<String, String> {
+        let parsed: Vec<(TypeName, Option<Port>, u32)> = types
+            .split(' ')
+            .map(|each| {
+                let (name, count) = each.split_once('=').expect("a count");
+                let (name, own) = match name.split_once(':') {
+                    Some((name, "false")) => (name, Some(Port::None)),
+                    Some((name, own)) => (name, Some(Port::Base(own.parse().expect("a port")))),
+                    None => (name, None),
+                };
+                (name.parse().expect("a name"), own, count.parse().expect("a count"))
+            })
+            .collect();
+        let candidates: Vec<Candidate<'_>> = parsed
+            .iter()
+            .map(|(name, own, quantity)| Candidate { name, quantity: *quantity, own: *own })
+            .collect();
+        let ports = assign(base, step, &candidates).map_err(|errors| errors.to_string())?;
+        let shown = ports.iter().map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
+        Ok(shown.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn each_type_begins_a_step_after_the_one_before_it() {
+        let web = Base { port: 4000, first: First::Web };
+        for (base, step, types, expected) in [
+            (in_file(4000), STEP, "foo=3 bar=2", "4000 4100"),
+            (in_file(5000), STEP, "web=1 worker=0 beat=1", "5000 5100 5200"),
+            (in_file(5000), 10, "a=10 b=10 c=99", "5000 5010 5020"),
+            (web, STEP, "a=1 b=1 c=1", "4000 4100 4200"),
+            (web, STEP, "a=1 b=1 web=1 c=1", "4100 4200 4000 4300"),
+            (web, STEP, "web=1 a=1", "4000 4100"),
+            (in_file(4000), STEP, "a=1 web=1", "4000 4100"),
+            (in_file(5000), STEP, "a=1 b:false=1 c:7000=2 d=1", "5000 - 7000 5300"),
+            (in_file(65500), STEP, "a=1 b=0", "65500 -"),
+        ] {
+            assert_eq!(assign_all(base, step, types).as_deref(), Ok(expected), "{types}");
+        }
+    }
+
+    #[test]
+    fn two_slots_with_one_port_and_a_port_too_high_are_refused_with_the_step_that_fits() {
+        for (base, types, said, help) in [
+            (
+                5000,
+                "web=200 worker=1",
+                "`web.101` and `worker.1` would both get PORT 5100",
+                "`--port-step 200` fits",
+            ),
+            (5000, "web=201 worker=1 x=1", "`web.101` and `worker.1`", "`--port-step 300` fits"),
+            (
+                65000,
+                "a=1 b=1 c=1 d=1 e=1 f=1 g=1",
+                "`g.1` would get PORT 65600, above 65535",
+                "`--port-step 89` fits",
+            ),
+            (65500, "a=40", "`a.37` would get PORT 65536, above 65535", "no `--port-step` fits"),
+            (5000, "a=1 b:5000=1", "`a.1` and `b.1` would both get PORT 5000", "no `--port-step` fits"),
+            (5000, "a:6000=1 b:5999=3", "`a.1` and `b.2` would both get PORT 6000", "no `--port-step` fits"),
+        ] {
+            let error = assign_all(in_file(base), STEP, types).expect_err(types);
+            assert!(error.contains(said) && error.contains(help), "{types}: {error}");
+        }
+        assert_eq!(assign_all(in_file(5000), STEP, "web=100 worker=300").as_deref(), Ok("5000 5100"));
+    }
+}

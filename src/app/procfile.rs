@@ -101,28 +101,19 @@ fn logical_lines(text: &[u8]) -> impl Iterator<Item = Result<Logical<'_>, Fault<
         let mut fault = check(number, first).err();
         let mut logical = Logical { number, first, text: first.to_vec() };
         let mut last = (number, first);
-        while logical.is_entry() && ends_with_backslash(&logical.text) {
-            logical.text.pop();
-            let Some((number, line)) = physical.next() else {
-                fault =
-                    fault.or(Some(unfinished(last.0, last.1, "the file ends where a line should follow")));
+        while logical.is_entry() && ends_with_backslash(trim_end(last.1)) {
+            if trim_end(last.1).len() < last.1.len() {
+                fault = fault
+                    .or(Some(unfinished(last, "white space follows the backslash, so it continues nothing")));
+            }
+            logical.text.truncate(trim_end(&logical.text).len() - 1);
+            let Some(next) = physical.next() else {
+                fault = fault.or(Some(unfinished(last, "the file ends where a line should follow")));
                 break;
             };
-            last = (number, line);
-            fault = fault.or_else(|| check(number, line).err());
-            logical.text.extend_from_slice(line);
-        }
-        let trimmed = trim_end(last.1);
-        if fault.is_none()
-            && logical.is_entry()
-            && trimmed.len() < last.1.len()
-            && ends_with_backslash(trimmed)
-        {
-            fault = Some(unfinished(
-                last.0,
-                last.1,
-                "white space follows the backslash, so it continues nothing",
-            ));
+            last = next;
+            fault = fault.or_else(|| check(next.0, next.1).err());
+            logical.text.extend_from_slice(next.1);
         }
         Some(fault.map_or(Ok(logical), Err))
     })
@@ -159,7 +150,7 @@ fn check(number: usize, line: &[u8]) -> Result<(), Fault<'_>> {
     Ok(())
 }
 
-fn unfinished<'a>(line: usize, source: &'a [u8], reason: &str) -> Fault<'a> {
+fn unfinished<'a>((line, source): (usize, &'a [u8]), reason: &str) -> Fault<'a> {
     let at = trim_end(source).len().checked_sub(1);
     let help = "a backslash at the very end of a line continues it on the next; remove what is too much";
     Fault { line, at, source, reason: reason.to_owned(), help: Some(help.to_owned()) }
@@ -254,4 +245,175 @@ fn trim_start(text: &[u8]) -> &[u8] {
 
 fn trim_end(text: &[u8]) -> &[u8] {
     &text[..text.len() - text.iter().rev().take_while(|byte| is_blank(**byte)).count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Diagnostics> {
+        let entries = parse(Path::new("Procfile"), text)?;
+        Ok(entries.into_iter().map(|entry| (entry.name.to_string(), entry.command)).collect())
+    }
+
+    #[test]
+    fn rows_1_to_41_each_entry_is_read_as_promised() {
+        let long = "x".repeat(63);
+        let long_line = format!("web: {}", "y".repeat(70 << 10));
+        for (row, text, expected) in [
+            (1, "web: cmd", "web|cmd"),
+            (2, "web:cmd", "web|cmd"),
+            (4, " web: cmd", "web|cmd"),
+            (5, "\tweb: cmd", "web|cmd"),
+            (6, "web:\tcmd", "web|cmd"),
+            (9, "web: cmd  ", "web|cmd"),
+            (10, "web: cmd # c", "web|cmd # c"),
+            (11, "# web: cmd\n#web: cmd\nx: y", "x|y"),
+            (12, " # web: x\nx: y", "x|y"),
+            (14, "web: a \\\n  b", "web|a   b"),
+            (14, "web: a\\\\\nx: b", "web|a\\\\,x|b"),
+            (14, "web: a\\\r\nb\\\r\nc", "web|abc"),
+            (14, "web: \\\n cmd", "web|cmd"),
+            (14, "# a \\\nx: y", "x|y"),
+            (14, "web: a \\\n# b", "web|a # b"),
+            (15, "web: a\r\nx: b\r\n", "web|a,x|b"),
+            (17, "web: a\u{c}b\u{2028}c: d", "web|a\u{c}b\u{2028}c: d"),
+            (18, "web: a\nx: b", "web|a,x|b"),
+            (19, "\n\nweb: a\n \t\n\nx: b\n\n", "web|a,x|b"),
+            (24, "WEB: x\nweb: y", "WEB|x,web|y"),
+            (25, "2web: x", "2web|x"),
+            (26, &format!("{long}: x"), &format!("{long}|x")),
+            (28, "release: x", "release|x"),
+            (29, "web: a: b", "web|a: b"),
+            (30, "web: FOO=1 cmd", "web|FOO=1 cmd"),
+            (31, "web: cd x && cmd", "web|cd x && cmd"),
+            (32, "web: \"0.0.0.0:$PORT\"", "web|\"0.0.0.0:$PORT\""),
+            (33, "web: echo $PORTAL '$PORT'", "web|echo $PORTAL '$PORT'"),
+            (36, "http://x", "http|//x"),
+            (37, "\u{feff}web: x", "web|x"),
+            (41, &long_line, &long_line.replacen(": ", "|", 1)),
+            // What other suites have as valid.
+            (
+                0,
+                "cron: a\nweb: a\nwor-ker: a\ncustom: a\n2custom: a\nworker_2: a",
+                "cron|a,web|a,wor-ker|a,custom|a,2custom|a,worker_2|a",
+            ),
+            (0, "web: node web.js # testing inline comment", "web|node web.js # testing inline comment"),
+            (0, "asdf:\techo derp", "asdf|echo derp"),
+        ] {
+            let found = read(text.as_bytes()).unwrap_or_else(|errors| panic!("row {row}: {errors}"));
+            let shown: Vec<String> = found
+                .iter()
+                .map(|(name, command)| format!("{name}|{}", String::from_utf8_lossy(command)))
+                .collect();
+            assert_eq!(shown.join(","), expected, "row {row}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn rows_3_to_42_everything_else_is_an_error_with_its_place_and_reason() {
+        let long = format!("{}: x", "x".repeat(64));
+        let endless = format!("web: {}", "y".repeat(1 << 20));
+        for (row, text, place, reason) in [
+            (3, "web :cmd", (1, 4), "space before ':'"),
+            (3, "a: b\n  indented  :  echo", (2, 11), "space before ':'"),
+            (7, "web:", (1, 4), "`web` has no command"),
+            (8, "web:   ", (1, 4), "`web` has no command"),
+            (13, "// web: x", (1, 1), "begins with a letter"),
+            (14, "web: a \\", (1, 8), "the file ends"),
+            (14, "web: a \\ \nb", (1, 8), "white space follows the backslash"),
+            (16, "a: x\rb: y", (1, 5), "carriage return"),
+            (20, "web: a\nx: y\nweb: b", (3, 0), "on lines 1 and 3"),
+            (21, "we b: c", (1, 3), "no ` `"),
+            (21, "we.b: c", (1, 3), "no `.`"),
+            (21, "is_w.e.b: x", (1, 5), "no `.`"),
+            (21, "a/b: c", (1, 2), "no `/`"),
+            (21, "web.1: c", (1, 4), "no `.`"),
+            (22, "w\u{e9}b: c", (1, 2), "no `\u{e9}`"),
+            (23, "-: x", (1, 1), "not with `-`"),
+            (23, "-foo: x", (1, 1), "not with `-`"),
+            (26, &long, (1, 1), "at most 63"),
+            (27, "all: x", (1, 1), "`all` is reserved"),
+            (27, "run: x", (1, 1), "`run` is reserved"),
+            (27, "supervise: x", (1, 1), "`supervise` is reserved"),
+            (35, "<<<<<<< HEAD", (1, 1), "no colon"),
+            (38, "web: a\0b", (1, 7), "NUL"),
+            (40, "", (0, 0), "no process is defined"),
+            (40, "# only\n\n  # comments\n", (0, 0), "no process is defined"),
+            (41, &endless, (1, 0), "longer than 1 MiB"),
+            // What other suites have as invalid.
+            (0, "&&&&&", (1, 1), "no colon"),
+            (0, ": rails -s", (1, 1), "the name is empty"),
+            (0, "a: b\ninvalid_line_no_colon", (2, 1), "no colon"),
+        ] {
+            let errors = read(text.as_bytes()).expect_err(text);
+            assert_eq!(errors.len(), 1, "row {row}: {errors}");
+            let error = errors.iter().next().expect("one");
+            let file = "Procfile".into();
+            let place = match place {
+                (0, _) => Place::File(file),
+                (line, 0) => Place::Line(file, line),
+                (line, column) => Place::Column(file, line, column),
+            };
+            assert_eq!(error.place, place, "row {row}: {error}");
+            assert!(error.reason.contains(reason), "row {row}: {error}");
+            assert!(error.help.is_some(), "row {row}: {error}");
+        }
+    }
+
+    #[test]
+    fn row_39_bytes_of_a_command_are_kept_and_a_name_has_none() {
+        let entries = read(b"web: a\xff\xfeb").expect("commands are bytes");
+        assert_eq!(entries, [("web".to_owned(), b"a\xff\xfeb".to_vec())]);
+        let errors = read(b"w\xffb: a").expect_err("a name is no bytes");
+        assert!(errors.to_string().contains("Procfile:1:2: the name is not UTF-8"), "{errors}");
+    }
+
+    #[test]
+    fn every_error_is_found_in_one_run() {
+        let errors =
+            read(b"a\nweb: 1\nb c: 1\nx:\nweb: 2\nall: 3\nok: 4\0\nb: \\").expect_err("most are wrong");
+        let lines: Vec<String> = errors.iter().map(|error| error.place.to_string()).collect();
+        let begins = ["1:1", "3:2", "4:2", "5", "6:1", "7:6", "8:4"].map(|at| format!("Procfile:{at}: "));
+        assert_eq!(lines, begins);
+    }
+
+    /// A line and whether it is wrong, alone in its file.
+    fn line(number: usize) -> impl Strategy<Value = (String, bool)> {
+        prop_oneof![
+            Just((format!("n{number}: cmd"), false)),
+            "[ \t]{0,2}(#[^\n\r\0\\\\]{0,8})?".prop_map(|line| (line, false)),
+            "[a-z]{1,4}".prop_map(|line| (line, true)),
+            "[.-][a-z]{0,4}: x".prop_map(|line| (line, true)),
+            "[a-z]{1,4}: *".prop_map(|line| (line, true)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text: Vec<u8>) {
+            let _either = read(&text);
+        }
+
+        #[test]
+        fn no_line_is_lost_in_silence(lines in (1usize..12).prop_flat_map(|n| (0..n).map(line).collect::<Vec<_>>())) {
+            let text: Vec<&str> = lines.iter().map(|(line, _)| line.as_str()).collect();
+            let wrong: Vec<usize> =
+                lines.iter().enumerate().filter(|(_, (_, wrong))| *wrong).map(|(index, _)| index + 1).collect();
+            let entries = lines.iter().filter(|(line, wrong)| !wrong && line.starts_with('n')).count();
+            match parse(Path::new("P"), text.join("\n").as_bytes()) {
+                Ok(found) => prop_assert_eq!((found.len(), wrong), (entries, vec![])),
+                Err(errors) if entries == 0 && wrong.is_empty() => prop_assert_eq!(errors.len(), 1),
+                Err(errors) => {
+                    let found: Vec<usize> = errors.iter().map(|error| match error.place {
+                        Place::Line(_, line) | Place::Column(_, line, _) => line,
+                        Place::Arguments | Place::Environment | Place::File(_) => 0,
+                    }).collect();
+                    prop_assert_eq!(found, wrong);
+                }
+            }
+        }
+    }
 }
