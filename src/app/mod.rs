@@ -3,6 +3,7 @@
 //! Reads the named files (Procfile, env files, spec) and nothing else, starts nothing, decides nothing about
 //! processes. Every error of one run is collected, each with its file, line, column and the way out.
 
+mod app_json;
 mod command;
 mod diagnostic;
 mod envfile;
@@ -10,12 +11,16 @@ mod environment;
 mod formation;
 mod limits;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod policy;
 mod ports;
 mod procfile;
 mod release;
 mod settings;
 mod spec;
+#[cfg(test)]
+mod spec_tests;
 mod yaml;
 
 pub use command::{Command, Form};

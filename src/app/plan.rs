@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::api::{Notice, TypeName};
 
+use super::app_json;
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
 use super::envfile::{self, Assignment};
 use super::environment::{Sources, Stronger};
@@ -200,7 +201,7 @@ impl Inputs {
         if path.extension().is_none_or(|extension| extension != "json") {
             return Ok(FoundSpec { spec: Spec::parse(&path, &bytes, known)?, heroku: None });
         }
-        let spec = Spec::parse_app_json(&path, &bytes, known)?;
+        let spec = app_json::parse(&path, &bytes, known)?;
         let heroku = spec.is_some().then(|| path.display().to_string());
         Ok(FoundSpec { spec: spec.unwrap_or_default(), heroku })
     }

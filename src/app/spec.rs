@@ -1,13 +1,10 @@
-//! The scaling spec: `supervise.yml`, or the formation of Heroku's `app.json`, as settings.
+//! The scaling spec, `supervise.yml`, as settings.
 //!
 //! Nothing in it is ignored: what is unknown, twice there, of the wrong type or impossible is an error with its line, its
 //! column and the path of its key, all of them in one run. The value of a variable is in none of them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use crate::api::{Signal, TypeName, UnknownSignal, parse_duration};
 
@@ -101,54 +98,15 @@ impl Spec {
         reader.errors.sort();
         if reader.errors.is_empty() { Ok(spec) } else { Err(reader.errors) }
     }
-
-    /// Reads the formation of Heroku's `app.json`; `None` where it has none. Its other keys are Heroku's.
-    ///
-    /// # Errors
-    /// What is no JSON, no quantity, or no type of the Procfile.
-    pub(super) fn parse_app_json(
-        file: &Path,
-        bytes: &[u8],
-        known: Option<&[TypeName]>,
-    ) -> Result<Option<Spec>, Diagnostics> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let app: AppJson = serde_json::from_slice(bytes).map_err(|error| {
-            let place = Place::Column(file.to_owned(), error.line(), error.column());
-            let text = error.to_string();
-            let reason = text.split(" at line ").next().unwrap_or_default();
-            Diagnostic::new(place, format!("this is no app.json that can be read: {reason}"))
-        })?;
-        let Some(formation) = app.formation else { return Ok(None) };
-        let mut errors = Diagnostics::default();
-        for name in formation.keys() {
-            if let Some(error) =
-                unknown_type(Place::File(file.to_owned()), &format!("formation.{name}"), name, known)
-            {
-                errors.push(error);
-            }
-        }
-        let type_spec = |(name, entry): (String, AppJsonEntry)| TypeSpec {
-            name,
-            settings: Settings { quantity: entry.quantity, ..Settings::default() },
-            sets_port: None,
-        };
-        let types = formation.into_iter().map(type_spec).collect();
-        if errors.is_empty() { Ok(Some(Spec { types, ..Spec::default() })) } else { Err(errors) }
-    }
 }
 
-/// <https://devcenter.heroku.com/articles/app-json-schema#formation>
-#[derive(Deserialize)]
-struct AppJson {
-    formation: Option<BTreeMap<String, AppJsonEntry>>,
-}
-
-#[derive(Deserialize)]
-struct AppJsonEntry {
-    quantity: Option<u32>,
-}
-
-fn unknown_type(place: Place, trail: &str, name: &str, known: Option<&[TypeName]>) -> Option<Diagnostic> {
+/// A type that the Procfile does not have.
+pub(super) fn unknown_type(
+    place: Place,
+    trail: &str,
+    name: &str,
+    known: Option<&[TypeName]>,
+) -> Option<Diagnostic> {
     let known = known?.iter().map(TypeName::as_str);
     if known.clone().any(|known| known == name) {
         return None;

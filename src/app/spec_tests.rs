@@ -1,0 +1,221 @@
+//! What the spec reads, and what it says about everything else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::api::TypeName;
+
+use super::diagnostic::{Diagnostics, Place};
+use super::settings::{Port, Settings};
+use super::spec::Spec;
+use super::{Leftovers, Limit, Restart, Stderr, StopScope, app_json, limits};
+
+fn known() -> Vec<TypeName> {
+    ["web", "worker", "beat"].map(|name| name.parse().expect("a name")).into()
+}
+
+fn read(text: &str) -> Result<Spec, Diagnostics> {
+    Spec::parse(Path::new("supervise.yml"), text.as_bytes(), Some(&known()))
+}
+
+fn settings(text: &str) -> Settings {
+    let spec = read(text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    spec.types.into_iter().next().expect("a type").settings
+}
+
+/// Asserts each error's line, column and a piece of its text, in order, and that there is no other.
+fn assert_errors(text: &str, expected: &[(usize, usize, &str)]) {
+    let errors = read(text).expect_err(text);
+    let shown = errors.to_string();
+    assert_eq!(errors.len(), expected.len(), "{shown}");
+    for (error, (line, column, said)) in errors.iter().zip(expected) {
+        assert_eq!(error.place, Place::Column("supervise.yml".into(), *line, *column), "{said}:\n{shown}");
+        assert!(error.to_string().contains(said), "{said}:\n{shown}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let own = settings(
+        "formation:\n  worker:\n    quantity: 8\n    max: 64\n    restart: on-failure\n    \
+         backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 5 }\n    essential: false\n    \
+         drain: 30\n    stop_signal: QUIT\n    stop_scope: group\n    leftovers: leave\n    \
+         env: { QUEUE: default, V: 1.10, MODE: 0755, ON: true }\n    port: 7000\n    \
+         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n",
+    );
+    let limit = |name: &str, value| Limit { resource: limits::resource(name).expect("a limit"), value };
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = Settings {
+        quantity: Some(8),
+        max: Some(64),
+        restart: Some(Restart::OnFailure),
+        backoff_first: Some(Duration::from_millis(500)),
+        backoff_max: Some(Duration::from_secs(30)),
+        backoff_reset_after: Some(Duration::from_secs(60)),
+        backoff_give_up_after: Some(5),
+        essential: Some(false),
+        drain: Some(Duration::from_secs(30)),
+        stop_signal: Some("QUIT".parse().expect("a signal")),
+        stop_scope: Some(StopScope::Group),
+        leftovers: Some(Leftovers::Leave),
+        env: vec![
+            variable("QUEUE", "default"),
+            variable("V", "1.10"),
+            variable("MODE", "0755"),
+            variable("ON", "true"),
+        ],
+        port: Some(Port::Base(7000)),
+        limits: vec![limit("nofile", 4096), limit("core", u64::MAX)],
+        stderr: Some(Stderr::Split),
+    };
+    assert_eq!(own, expected);
+}
+
+#[test]
+fn a_type_is_a_count_or_a_map_and_a_file_may_say_nothing() {
+    assert_eq!(settings("formation: {web: 4}").quantity, Some(4));
+    assert_eq!(settings("formation: {web: {}}"), Settings::default());
+    assert_eq!(settings("formation: {web: {port: false}}").port, Some(Port::None));
+    assert_eq!(
+        settings("formation: {web: {stop_signal: 15, drain: 0.5}}").drain,
+        Some(Duration::from_millis(500))
+    );
+    for text in ["", "# only a comment\n", "defaults: {}\n"] {
+        assert_eq!(read(text).as_ref(), Ok(&Spec::default()), "{text}");
+    }
+    let anchored = settings("defaults: {backoff: &b {first: 2s}}\nformation: {web: {backoff: *b}}\n");
+    assert_eq!(anchored.backoff_first, Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn every_error_of_a_file_is_found_in_one_run_with_its_place_and_its_key() {
+    assert_errors(
+        "formation:\n  web: four\n  wroker:\n    quantity: -1\n  worker:\n    drian: 8s\n    drain: soon\n    \
+         drain: 1s\n    restart: on-failur\n    backoff: { frist: 1s, max: [] }\n    port: true\n    \
+         limits: { nofiles: 1, nproc: -1 }\n    essential: yes\ndefault: {}\n",
+        &[
+            (2, 8, "`formation.web`: is a count, or a map of settings, not `four`"),
+            (3, 3, "`formation.wroker`: there is no process type `wroker`"),
+            (4, 15, "`formation.wroker.quantity`: is a whole number, 0 or more, not `-1`"),
+            (6, 5, "did you mean `drain`?"),
+            (7, 12, "`formation.worker.drain`: a duration is a number with a unit"),
+            (8, 5, "`formation.worker.drain`: the key is there twice, first on line 7"),
+            (9, 14, "did you mean `on-failure`?"),
+            (10, 16, "`formation.worker.backoff.frist`: there is no key `frist`"),
+            (10, 32, "`formation.worker.backoff.max`: a duration"),
+            (11, 11, "`formation.worker.port`: is a number from 1 to 65535"),
+            (12, 15, "did you mean `nofile`?"),
+            (12, 34, "`formation.worker.limits.nproc`: is a whole number"),
+            (13, 16, "`formation.worker.essential`: is `true` or `false`, not `yes`"),
+            (14, 1, "did you mean `defaults`?"),
+        ],
+    );
+}
+
+#[test]
+fn impossible_and_misplaced_values_are_refused() {
+    for (value, column, said) in [
+        ("quantity: 1.5", 11, "not `1.5`"),
+        ("quantity: 99999999999", 11, "is a whole number"),
+        ("quantity: '4'", 11, "is a whole number"),
+        ("{quantity: 5, max: 4}", 12, "is 5, more than `max`, which is 4"),
+        ("max: 0", 6, "is at least 1"),
+        ("port: 0", 7, "is a number from 1 to 65535"),
+        ("port: 65536", 7, "is a number from 1 to 65535"),
+        ("drain: -1", 8, "a duration"),
+        ("drain: 20y", 8, "a duration"),
+        ("drain:", 7, "a duration"),
+        ("backoff: {first: 2s, max: 1s}", 10, "`first` is longer than `max`"),
+        ("backoff: 5s", 10, "is a map of keys and values"),
+        ("stop_signal: TREM", 14, "is no signal"),
+        ("stop_signal: [TERM]", 14, "is the name of a signal"),
+        ("stop_scope: all", 13, "it is one of: `leader`, `group`"),
+        ("stderr: 2", 9, "is one of merge, split, not `2`"),
+        ("env: [A, B]", 6, "is a map of keys and values"),
+        ("env: {A: }", 10, "an empty one is written"),
+        ("env: {1A: x}", 7, "begins with no digit"),
+        ("env: {A: \"a\\0b\"}", 10, "NUL"),
+        ("limits: {nofile: 4x}", 18, "or `unlimited`"),
+        ("restart: !now x", 10, "not something with a tag"),
+        ("? [a]\n: b", 3, "a key is a plain word"),
+        ("<<: {a: 1}", 1, "merge keys are not read"),
+    ] {
+        let (text, line, shift) = if value.starts_with('{') {
+            (format!("defaults: {value}"), 1, 10)
+        } else {
+            (format!("defaults:\n  {}", value.replace('\n', "\n  ")), 2, 2)
+        };
+        assert_errors(&text, &[(line, column + shift, said)]);
+    }
+    assert_errors("[a]", &[(1, 1, "the spec is a map of keys and values")]);
+    assert_errors("formation:\n", &[(1, 11, "`formation`: is a map")]);
+    assert_errors("formation: {web: }\n", &[(1, 18, "and nothing is here")]);
+}
+
+#[test]
+fn keys_of_a_later_version_are_refused_by_name() {
+    for key in ["health", "listen", "rollout", "needs", "after"] {
+        let said = format!("`formation.web.{key}`: `{key}` is not in this version");
+        assert_errors(&format!("formation:\n  web:\n    {key}: {{ }}\n"), &[(3, 5, &said)]);
+    }
+    assert_errors("services: { REDIS_URL: { wait: 30s } }", &[(1, 1, "`services` is not in this version")]);
+}
+
+#[test]
+fn the_example_of_the_manual_is_read_but_for_what_comes_later() {
+    let example = "formation:\n  web: 4\n  worker:\n    quantity: 8\n    max: 64\n    restart: on-failure\n    \
+        backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 0 }\n    essential: true\n    \
+        drain: 30s\n    stop_signal: TERM\n    stop_scope: leader\n    leftovers: stop\n    \
+        env: { QUEUE: default }\n    port: false\n    limits: { nofile: 4096 }\n    stderr: merge\n  \
+        beat: 1\ndefaults: { drain: 8s }\n";
+    let spec = read(example).expect("the example is right");
+    assert_eq!(spec.types.len(), 3);
+    assert_eq!(spec.defaults.drain, Some(Duration::from_secs(8)));
+}
+
+#[test]
+fn of_app_json_only_the_quantities_are_read() {
+    let parse = |text: &str| app_json::parse(Path::new("app.json"), text.as_bytes(), Some(&known()));
+    let text = r#"{"name": "x", "env": {"A": {"value": "b"}},
+        "formation": {"web": {"quantity": 2, "size": "standard-1x"}, "worker": {"size": "x"}}}"#;
+    let spec = parse(text).expect("valid").expect("it has a formation");
+    let quantities: Vec<_> =
+        spec.types.iter().map(|own| (own.name.as_str(), own.settings.quantity)).collect();
+    assert_eq!(quantities, [("web", Some(2)), ("worker", None)]);
+    assert_eq!(parse(r#"{"expo": {}}"#), Ok(None));
+    for (text, said) in [
+        (
+            "{\"formation\":\n {\"web\": {\"quantity\": -1}}}",
+            "app.json:2:24: this is no app.json that can be read",
+        ),
+        ("{", "app.json:1:1: "),
+        (r#"{"formation": {"wbe": {"quantity": 1}}}"#, "did you mean `web`?"),
+    ] {
+        let errors = parse(text).expect_err(text).to_string();
+        assert!(errors.contains(said), "{text}: {errors}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_error_shows_the_value_of_a_variable(
+        value in r#"(zq7|"zq7|'zq7'|\[zq7\]|\{a: zq7\}|\*zq7|!zq7|!!int zq7|zq7: zq8|"\\zq7"|&zq7|@zq7|- zq7)"#,
+        before in "(  web: 1\n|  wbe: \\{env: \\{A: zq9\\}\\}\n|  worker: \\{drian: 1, env: \\{A: zq9\\}\\}\n)?",
+        indent in "(    env:\n      A: |    env: \\{A: |    env: |    env:\n      - )",
+        after in "(\\}|\n    drian: 1|\n  x: \\{env: \\{B: zq3\\}, drain: zz\\}|)\n",
+    ) {
+        let text = format!("formation:\n{before}  beat:\n{indent}{value}{after}");
+        if let Err(errors) = read(&text) {
+            prop_assert!(!errors.to_string().contains("zq"), "{text}\n{errors}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "([a-z]{1,3}|[:{}\\[\\], \n&*!?|>'\"#%@~<-]){0,30}", bytes: Vec<u8>) {
+        let _either = read(&text);
+        let _either = Spec::parse(Path::new("f"), &bytes, None);
+        let _either = app_json::parse(Path::new("f"), &bytes, None);
+    }
+}
