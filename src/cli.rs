@@ -63,24 +63,10 @@ pub enum Command {
 #[command(next_help_heading = "The app")]
 pub struct AppArgs {
     /// The Procfile [default: Procfile]
-    #[arg(
-        short = 'f',
-        long,
-        value_name = "FILE",
-        global = true,
-        env = "SUPERVISE_PROCFILE",
-        hide_env_values = true
-    )]
+    #[arg(short = 'f', long, value_name = "FILE", global = true, env = "SUPERVISE_PROCFILE")]
     pub procfile: Option<PathBuf>,
     /// The directory the processes run in [default: the Procfile's]
-    #[arg(
-        short = 'd',
-        long,
-        value_name = "DIR",
-        global = true,
-        env = "SUPERVISE_ROOT",
-        hide_env_values = true
-    )]
+    #[arg(short = 'd', long, value_name = "DIR", global = true, env = "SUPERVISE_ROOT")]
     pub root: Option<PathBuf>,
     /// Env files, the last one strongest [default: .env beside the Procfile]
     #[arg(
@@ -89,22 +75,22 @@ pub struct AppArgs {
         value_name = "FILE",
         value_delimiter = ',',
         global = true,
-        env = "SUPERVISE_ENV",
-        hide_env_values = true
+        env = "SUPERVISE_ENV"
     )]
     pub env: Vec<PathBuf>,
     /// Replace $NAME and ${NAME} in env files
-    #[arg(long, global = true, env = "SUPERVISE_ENV_EXPAND", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, global = true, env = "SUPERVISE_ENV_EXPAND")]
     pub env_expand: bool,
     /// Let env files win over the environment
-    #[arg(long, global = true, env = "SUPERVISE_ENV_OVERRIDE", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, global = true, env = "SUPERVISE_ENV_OVERRIDE")]
     pub env_override: bool,
     /// The scaling spec [default: supervise.yml, else app.json, beside the Procfile]
-    #[arg(long, value_name = "FILE", global = true, env = "SUPERVISE_SPEC", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", global = true, env = "SUPERVISE_SPEC")]
     pub spec: Option<PathBuf>,
 }
 
 /// `start`.
+#[allow(clippy::doc_markdown, reason = "these are read as help, where a backtick is noise")]
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  \
     supervise start                        one of each, or what the spec says\n  \
@@ -119,60 +105,105 @@ pub struct StartArgs {
     #[arg(value_name = "TYPE|TYPE=N")]
     pub formation: Vec<String>,
     /// Run only the types named, with or without a count
-    #[arg(long, env = "SUPERVISE_ONLY", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SUPERVISE_ONLY")]
     pub only: bool,
     /// The PORT of the first process type [default: PORT, else 5000]
-    #[arg(short = 'p', long, value_name = "PORT", env = "SUPERVISE_PORT", hide_env_values = true,
-        value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "PORT",
+        env = "SUPERVISE_PORT",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     pub port: Option<u16>,
     /// From the PORT of one process type to the next
-    #[arg(long, value_name = "N", default_value_t = Ports::STEP, env = "SUPERVISE_PORT_STEP", hide_env_values = true,
-        value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Ports::STEP,
+        env = "SUPERVISE_PORT_STEP",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     pub port_step: u16,
     /// Give out no PORT
-    #[arg(long, env = "SUPERVISE_NO_PORT", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SUPERVISE_NO_PORT")]
     pub no_port: bool,
     /// From the stop signal to SIGKILL [default: 8s]
-    #[arg(short = 't', long, value_name = "DURATION", value_parser = parse_duration, env = "SUPERVISE_DRAIN", hide_env_values = true)]
+    #[arg(short = 't', long, value_name = "DURATION", value_parser = parse_duration, env = "SUPERVISE_DRAIN")]
     pub drain: Option<Duration>,
     /// When a process that ended is started again [default: on-failure; web: always]
-    #[arg(long, value_name = "WHEN", value_parser = words(&Restart::WORDS), env = "SUPERVISE_RESTART", hide_env_values = true)]
+    #[arg(long, value_name = "WHEN", value_parser = words(&Restart::WORDS), env = "SUPERVISE_RESTART")]
     pub restart: Option<Restart>,
     /// Stop everything at the first exit of anything, whatever its code
-    #[arg(long, env = "SUPERVISE_FAIL_FAST", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SUPERVISE_FAIL_FAST")]
     pub fail_fast: bool,
     /// What becomes of processes that an earlier run left behind
-    #[arg(long, value_name = "FATE", default_value = "stop", value_parser = words(&Leftovers::WORDS), env = "SUPERVISE_LEFTOVERS", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FATE",
+        default_value = "stop",
+        value_parser = words(&Leftovers::WORDS),
+        env = "SUPERVISE_LEFTOVERS"
+    )]
     pub leftovers: Leftovers,
     /// What the lines look like
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = words(&FORMATS), env = "SUPERVISE_FORMAT",
-        hide_env_values = true, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = words(&FORMATS),
+        env = "SUPERVISE_FORMAT",
+        help_heading = "Output"
+    )]
     pub format: Format,
     /// The time before each line; auto: on a terminal
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = words(&CHOICES), env = "SUPERVISE_TIMESTAMPS",
-        hide_env_values = true, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_parser = words(&CHOICES),
+        env = "SUPERVISE_TIMESTAMPS",
+        help_heading = "Output"
+    )]
     pub timestamps: Choice,
     /// Coloured tags; auto: on a terminal, see also NO_COLOR and CLICOLOR_FORCE
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = words(&CHOICES), env = "SUPERVISE_COLOR",
-        hide_env_values = true, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_parser = words(&CHOICES),
+        env = "SUPERVISE_COLOR",
+        help_heading = "Output"
+    )]
     pub color: Choice,
     /// While our reader is slow: the processes wait, or the oldest lines are dropped and counted
-    #[arg(long, value_name = "HOW", default_value = "block", value_parser = words(&[("block", WhenSlow::Block), ("drop", WhenSlow::Drop)]),
-        env = "SUPERVISE_WHEN_SLOW", hide_env_values = true, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "block",
+        value_parser = words(&WHEN_SLOW),
+        env = "SUPERVISE_WHEN_SLOW",
+        help_heading = "Output"
+    )]
     pub when_slow: WhenSlow,
     /// When our reader goes away: stop everything, or drop and count the lines [default: drain; as PID 1: drop]
-    #[arg(long, value_name = "HOW", value_parser = words(&[("drain", WhenGone::Drain), ("drop", WhenGone::Drop)]),
-        env = "SUPERVISE_WHEN_GONE", hide_env_values = true, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_parser = words(&WHEN_GONE),
+        env = "SUPERVISE_WHEN_GONE",
+        help_heading = "Output"
+    )]
     pub when_gone: Option<WhenGone>,
     /// Say more about ourselves on stderr; twice: everything
-    #[arg(short = 'v', long, action = ArgAction::Count, env = "SUPERVISE_VERBOSE", hide_env_values = true, help_heading = "Output")]
+    #[arg(short = 'v', long, action = ArgAction::Count, env = "SUPERVISE_VERBOSE", help_heading = "Output")]
     pub verbose: u8,
 }
 
 /// `run`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's:\n\
+    after_help = "Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's: \
     127 if it is not found, 126 if it cannot be executed.\n\n\
     Examples:\n  \
     supervise run rake db:migrate\n  \
@@ -188,7 +219,7 @@ pub struct RunArgs {
 /// `config`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Strongest first: what supervise injects, the type's `env` in the spec, the environment, env\n\
+    after_help = "Strongest first: what supervise injects, the type's `env` in the spec, the environment, env \
     files, `defaults.env` in the spec.\n\n\
     Examples:\n  supervise config web\n  supervise config --show-values"
 )]
@@ -197,7 +228,7 @@ pub struct ConfigArgs {
     #[arg(value_name = "TYPE")]
     pub process_type: Option<String>,
     /// Show the values too: they may be secrets
-    #[arg(long, env = "SUPERVISE_SHOW_VALUES", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SUPERVISE_SHOW_VALUES")]
     pub show_values: bool,
 }
 
@@ -221,6 +252,10 @@ const FORMATS: [(&str, Format); 3] = [("text", Format::Text), ("json", Format::J
 
 const CHOICES: [(&str, Choice); 3] =
     [("auto", Choice::Auto), ("always", Choice::Always), ("never", Choice::Never)];
+
+const WHEN_SLOW: [(&str, WhenSlow); 2] = [("block", WhenSlow::Block), ("drop", WhenSlow::Drop)];
+
+const WHEN_GONE: [(&str, WhenGone); 2] = [("drain", WhenGone::Drain), ("drop", WhenGone::Drop)];
 
 /// Verbs of a later version.
 const LATER_VERBS: [&str; 17] = [
@@ -353,7 +388,7 @@ impl StartArgs {
     }
 }
 
-/// A flag that was given wins; else NO_COLOR (<https://no-color.org>), then CLICOLOR_FORCE
+/// A flag that was given wins; else `NO_COLOR` (<https://no-color.org>), then `CLICOLOR_FORCE`
 /// (<https://bixense.com/clicolors>), each given where it is set and not empty.
 fn weigh_color(choice: Choice, no_color: Option<&OsStr>, force: Option<&OsStr>) -> Choice {
     match choice {
@@ -373,7 +408,7 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// The command with what is hidden: verbs and flags of a later version. Empty variables are taken away.
+/// The command with its variables, and with what is hidden: verbs and flags of a later version.
 fn whole_command() -> clap::Command {
     let hidden_flag = |flag: &'static LaterFlag| {
         let value = if flag.takes_value { 1..=1 } else { 0..=1 };
@@ -390,14 +425,23 @@ fn whole_command() -> clap::Command {
         .mut_subcommand("run", |run| {
             run.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(hidden_flag))
         })
-        .mut_args(without_empty_variable)
-        .mut_subcommands(|subcommand| subcommand.mut_args(without_empty_variable))
+        .mut_args(with_variable)
+        .mut_subcommands(|subcommand| subcommand.mut_args(with_variable))
 }
 
-fn without_empty_variable(arg: Arg) -> Arg {
-    let empty =
-        arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
-    if empty { arg.env(None::<&str>) } else { arg }
+/// Names the variable in the help, in one word that no line breaks, and takes away an empty one.
+fn with_variable(arg: Arg) -> Arg {
+    let Some(variable) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut arg = arg.hide_env(true).help(format!("{help} [${variable}]"));
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        arg = arg.value_parser(BoolishValueParser::new());
+    }
+    if std::env::var_os(&variable).is_some_and(|value| value.is_empty()) {
+        arg.env(None::<&str>)
+    } else {
+        arg
+    }
 }
 
 /// What belongs to a later version is refused by name.

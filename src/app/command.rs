@@ -82,7 +82,6 @@ fn only_words(text: &[u8]) -> bool {
         let blank = is_blank(byte);
         let operator = byte == b'<' || byte == b'>';
         rest = match byte {
-            b' ' | b'\t' => after,
             b'#' if word_starts => return false,
             b'\'' => match memchr::memchr(b'\'', after) {
                 Some(end) if is_ascii_text(&after[..end]) => &after[end + 1..],
@@ -104,7 +103,7 @@ fn only_words(text: &[u8]) -> bool {
             b'<' | b'>' if target_missing => return false,
             b'<' => after.strip_prefix(b"&").unwrap_or(after),
             b'>' => [b">", b"&", b"|"].iter().find_map(|op| after.strip_prefix(*op)).unwrap_or(after),
-            b'#' | b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'^' => after,
+            b' ' | b'\t' | b'#' | b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'^' => after,
             plain if is_plain(plain) => after,
             // `;`, `&`, `|`, parentheses, backquotes, `!`, newlines, control characters, anything not ASCII.
             _ => return false,
@@ -519,7 +518,9 @@ mod tests {
         let mut runner = proptest::test_runner::TestRunner::new(runner_config);
         let result = runner.run(&texts, |(first, rest)| {
             let mut text = first.to_owned();
-            rest.iter().for_each(|(gap, piece)| text.extend([*gap, *piece]));
+            for (gap, piece) in rest {
+                text.extend([gap, piece]);
+            }
             let command = Command::new(text.clone().into_bytes());
             for shell in ["/bin/sh", "/bin/bash"].into_iter().filter(|shell| Path::new(shell).exists()) {
                 let through = |mut words: Vec<Vec<u8>>| {

@@ -178,7 +178,7 @@ impl fmt::Display for Place {
 }
 
 /// The known word that was probably meant, near enough that a person would call it a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
     let (best, distance) = known.into_iter().map(|known| (known, distance(known))).min_by_key(|(_, d)| *d)?;
@@ -186,19 +186,14 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     (distance <= tolerated && distance < best.chars().count()).then_some(best)
 }
 
-/// ``did you mean `web`?``, or the known words where none is near.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    what: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> String {
-    let listed = || {
-        let words: Vec<String> = known.clone().into_iter().map(|word| format!("`{word}`")).collect();
-        format!("{what}: {}", words.join(", "))
-    };
-    match nearest(word, known.clone()) {
-        Some(near) => format!("did you mean `{near}`? {}", listed()),
-        None => listed(),
+/// ``did you mean `web`? `` where a known word is near, and in any case the known words after `what`.
+pub(super) fn did_you_mean<'a>(word: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let listed: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    let listed = format!("{what}: {}", listed.join(", "));
+    match nearest(word, known) {
+        Some(near) => format!("did you mean `{near}`? {listed}"),
+        None => listed,
     }
 }
 

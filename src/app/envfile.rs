@@ -116,7 +116,7 @@ struct Reader<'a> {
 
 type Pair = (String, Vec<u8>);
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// Reads up to the next newline that is not inside quotes. After an error the reader stands somewhere on the line.
     fn line(&mut self, expand: Option<Lookup<'_>>, earlier: &[Assignment]) -> Result<Option<Pair>, Fault> {
         self.skip_blanks();

@@ -44,13 +44,9 @@ const ALL: &str = "all";
 /// The type that runs once, before a deployment, and so never among the others (Heroku's release phase).
 pub(super) const RELEASE: &str = "release";
 
-/// Reads the arguments; commas separate as well as spaces do.
-///
-/// # Errors
-/// Each argument that is neither `NAME` nor `NAME=N`.
-pub(super) fn parse(arguments: &[String]) -> Result<Request, Diagnostics> {
+/// Reads the arguments; commas separate as well as spaces do. What is neither `NAME` nor `NAME=N` goes to `errors`.
+pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
     let mut request = Request::default();
-    let mut errors = Diagnostics::default();
     for argument in arguments.iter().filter(|argument| !argument.trim().is_empty()) {
         for part in argument.split(',') {
             match parse_part(part.trim()) {
@@ -63,7 +59,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Request, Diagnostics> {
             }
         }
     }
-    if errors.is_empty() { Ok(request) } else { Err(errors) }
+    request
 }
 
 const FORM: &str = "name types with or without a count: `web`, `web=4 worker=8`, `all=0 web=2`";
@@ -122,22 +118,23 @@ impl Request {
         }
     }
 
+    /// An error for each name that no type of the Procfile has.
+    pub(super) fn unknown<'a>(&'a self, known: &'a [TypeName]) -> impl Iterator<Item = Diagnostic> + 'a {
+        let is_known = |name: &str| name == ALL || known.iter().any(|known| known.as_str() == name);
+        let unknown = self.0.iter().map(|(name, _)| name).filter(move |name| !is_known(name));
+        unknown.map(|name| self::unknown(name, known.iter().map(TypeName::as_str)))
+    }
+
     /// How many of each candidate run, `None` for those not selected.
     ///
     /// # Errors
-    /// Names that are no candidate's, and counts above `max`.
+    /// Counts above `max`.
     pub(super) fn apply(
         &self,
         selection: Selection,
         candidates: &[Candidate<'_>],
     ) -> Result<Vec<Option<u32>>, Diagnostics> {
         let mut errors = Diagnostics::default();
-        let known = candidates.iter().map(|candidate| candidate.name.as_str());
-        for (name, _) in self.0.iter().filter(|(name, _)| name != ALL) {
-            if !candidates.iter().any(|candidate| candidate.name.as_str() == name) {
-                errors.push(unknown(name, known.clone()));
-            }
-        }
         let counts = candidates.iter().map(|candidate| self.count(selection, candidate)).collect();
         for (candidate, count) in candidates.iter().zip::<&Vec<Option<u32>>>(&counts) {
             if let (Some(count), Some(max)) = (count, candidate.max)
@@ -196,7 +193,11 @@ mod tests {
             })
             .collect();
         let arguments: Vec<String> = arguments.iter().copied().map(str::to_owned).collect();
-        let counts = parse(&arguments)?.apply(selection, &candidates)?;
+        let mut errors = Diagnostics::default();
+        let request = parse(&arguments, &mut errors);
+        errors.extend(request.unknown(&names));
+        let counts =
+            if errors.is_empty() { request.apply(selection, &candidates)? } else { return Err(errors) };
         let selected =
             names.iter().zip(counts).filter_map(|(name, count)| Some(format!("{name}={}", count?)));
         Ok(selected.collect::<Vec<_>>().join(" "))
@@ -269,7 +270,8 @@ mod tests {
             let errors = formation(Selection::Bare, arguments).expect_err(reason).to_string();
             assert!(errors.contains(reason), "row {row}: {arguments:?}: {errors}");
         }
-        let errors = formation(Selection::Bare, &["web=x", "=1", "worker=-2"]).expect_err("three are wrong");
-        assert_eq!(errors.len(), 3, "{errors}");
+        let errors =
+            formation(Selection::Bare, &["web=x", "=1", "worker=-2", "no=1"]).expect_err("all are wrong");
+        assert_eq!(errors.len(), 4, "{errors}");
     }
 }

@@ -74,6 +74,7 @@ pub fn plan_one_off(inputs: &Inputs) -> Result<Release, Diagnostics> {
 }
 
 /// Whether there must be one.
+#[derive(Clone, Copy)]
 enum Procfile {
     Required,
     Optional,
@@ -95,7 +96,8 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let found = inputs.spec(&file, known.as_deref()).unwrap_or_else(|found| errors.gather(found));
     let FoundSpec { spec, heroku } = found;
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
-    let request = formation::parse(&inputs.formation).unwrap_or_else(|found| errors.gather(found));
+    let request = formation::parse(&inputs.formation, &mut errors);
+    errors.extend(known.iter().flat_map(|known| request.unknown(known)));
     let types = settle(&entries, &spec, &inputs.flags);
     let base = inputs.base(&sources, &spec).unwrap_or_else(|found| errors.gather(found.into()));
     if !errors.is_empty() {

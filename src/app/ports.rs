@@ -133,7 +133,7 @@ fn fits(candidates: &[Candidate<'_>], ranges: &[Range]) -> bool {
     let running = candidates.iter().zip(ranges).filter(|(candidate, _)| candidate.quantity > 0);
     let mut taken: Vec<(u64, u64)> = running.filter_map(|(_, range)| *range).collect();
     taken.sort_unstable();
-    taken.iter().all(|(_, last)| *last <= u64::from(u16::MAX))
+    taken.iter().all(|(_, last)| u16::try_from(*last).is_ok())
         && taken.windows(2).all(|pair| pair[0].1 < pair[1].0)
 }
 

@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
             match text.and_then(|text| limits::parse(resource, &text)) {
                 Some(limit) => settings.limits.push(limit),
                 None => {
-                    self.wrong(&entry, "is a whole number, with k, m or g behind it or not, or `unlimited`")
+                    self.wrong(&entry, "is a whole number, with k, m or g behind it or not, or `unlimited`");
                 }
             }
         }

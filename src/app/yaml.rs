@@ -154,8 +154,8 @@ fn without_values(error: &serde_yaml::Error) -> String {
 struct Tree<'a>(&'a [Step]);
 
 impl Tree<'_> {
-    fn node<E>(self, kind: Kind) -> Result<Node, E> {
-        Ok(Node { path: self.0.to_vec(), kind })
+    fn node(&self, kind: Kind) -> Node {
+        Node { path: self.0.to_vec(), kind }
     }
 
     fn then(&self, step: Step) -> Vec<Step> {
@@ -179,44 +179,44 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
-        self.node(Kind::Null)
+        Ok(self.node(Kind::Null))
     }
 
     fn visit_none<E>(self) -> Result<Node, E> {
-        self.node(Kind::Null)
+        Ok(self.node(Kind::Null))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        self.node(Kind::Bool(value))
+        Ok(self.node(Kind::Bool(value)))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        self.node(Kind::Number(value))
+        Ok(self.node(Kind::Number(value)))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        self.node(u64::try_from(value).map_or(Kind::OtherNumber, Kind::Number))
+        Ok(self.node(u64::try_from(value).map_or(Kind::OtherNumber, Kind::Number)))
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
-        self.node(Kind::OtherNumber)
+        Ok(self.node(Kind::OtherNumber))
     }
 
     fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
-        self.node(Kind::OtherNumber)
+        Ok(self.node(Kind::OtherNumber))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        self.node(Kind::OtherNumber)
+        Ok(self.node(Kind::OtherNumber))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        self.node(Kind::Text(value.to_owned()))
+        Ok(self.node(Kind::Text(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
         while elements.next_element::<IgnoredAny>()?.is_some() {}
-        self.node(Kind::Sequence)
+        Ok(self.node(Kind::Sequence))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
@@ -225,13 +225,13 @@ impl<'de> Visitor<'de> for Tree<'_> {
             let Some(key) = entries.next_key_seed(Tree(&self.then(Step::Key(index))))? else { break };
             mapping.push((key, entries.next_value_seed(Tree(&self.then(Step::Value(index))))?));
         }
-        self.node(Kind::Mapping(mapping))
+        Ok(self.node(Kind::Mapping(mapping)))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
         let (_, content): (IgnoredAny, _) = tagged.variant()?;
         content.newtype_variant::<IgnoredAny>()?;
-        self.node(Kind::Tagged)
+        Ok(self.node(Kind::Tagged))
     }
 }
 
@@ -416,7 +416,8 @@ mod tests {
         let mut text = "a0: &a0 {x: 1}\n".to_owned();
         for level in 1..40 {
             let before = level - 1;
-            text += &format!("a{level}: &a{level} {{x: *a{before}, y: *a{before}, z: *a{before}}}\n");
+            let three = format!("{{x: *a{before}, y: *a{before}, z: *a{before}}}");
+            text += &["a", &level.to_string(), ": &a", &level.to_string(), " ", &three, "\n"].concat();
         }
         assert!(Document::parse(Path::new("f.yml"), text.as_bytes()).is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::app::{self, Diagnostics, Environment, Inputs};
 
@@ -34,7 +35,7 @@ pub fn config(
                     let gap = if index > 0 { "\n" } else { "" };
                     writeln!(out, "{gap}{name}:")?;
                 }
-                write!(out, "{}", table(environment, values))?;
+                writeln!(out, "{}", table(environment, values))?;
             }
             Ok(0)
         }
@@ -73,7 +74,9 @@ fn table(environment: &Environment, values: Values) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).min(WIDEST);
     let (names, texts) = (width(0), width(1));
-    rows.iter().map(|[name, value, origin]| format!("{name:names$}  {value:texts$}  {origin}\n")).collect()
+    let lines: Vec<String> =
+        rows.iter().map(|[name, value, origin]| format!("{name:names$}  {value:texts$}  {origin}")).collect();
+    lines.join("\n")
 }
 
 /// A longer value pushes only its own origin to the right.
@@ -83,6 +86,7 @@ const WIDEST: usize = 40;
 fn one_line(text: &OsStr) -> String {
     match text.to_str() {
         Some(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        Some(_) | None => format!("{text:?}"),
+        Some(text) => format!("\"{}\"", text.escape_debug()),
+        None => format!("\"{}\"", text.as_bytes().escape_ascii()),
     }
 }

@@ -57,7 +57,7 @@ fn resolve(release: &Release, command: &[OsString]) -> (Vec<OsString>, Environme
     (words, release.one_off_environment(Some(process_type)))
 }
 
-/// Returns only if it fails. SIGPIPE, which Rust ignores, is as it was before: std sees to that on this way.
+/// Returns only if it fails. SIGPIPE, which Rust ignores in us, has its default action in the command: std sees to that.
 fn execute(program: &OsStr, arguments: &[OsString], environment: &Environment, root: &Path) -> io::Error {
     let variables = environment.iter().map(|(name, variable)| (name, &variable.value));
     Command::new(program).args(arguments).env_clear().envs(variables).current_dir(root).exec()

@@ -1,0 +1,7 @@
+//! The program as a user meets it in a shell: what it prints, and its exit code.
+
+mod check;
+mod config;
+mod run;
+mod test;
+mod usage;

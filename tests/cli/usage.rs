@@ -1,0 +1,134 @@
+//! Help, and arguments that are wrong.
+
+use super::test::Test;
+
+#[test]
+fn help_reads_well() {
+    Test::new("--help").run_golden("help.txt");
+    for verb in ["start", "check", "run", "config"] {
+        Test::new(&format!("{verb} --help")).run_golden(&format!("{verb}.txt"));
+    }
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    for name in ["help", "start", "check", "run", "config"] {
+        let path = format!("{}/tests/cli/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("the golden file is there");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn without_a_verb_help_is_shown_and_nothing_done() {
+    Test::new("")
+        .code(2)
+        .stderr_says(&["Usage: supervise [OPTIONS] <COMMAND>", "  start   Start the formation"])
+        .run();
+    Test::new("-f Procfile").code(2).stderr_says(&["requires a subcommand"]).run();
+}
+
+#[test]
+fn the_version_is_ours() {
+    Test::new("--version").stdout(concat!("supervise ", env!("CARGO_PKG_VERSION"), "\n")).run();
+}
+
+#[test]
+fn a_slip_is_recognised() {
+    Test::new("strat").code(2).stderr_says(&["unrecognized subcommand 'strat'", "'start'"]).run();
+    Test::new("start --formt json")
+        .code(2)
+        .stderr_says(&["unexpected argument '--formt'", "'--format'"])
+        .run();
+    Test::new("start --format jsn").code(2).stderr_says(&["invalid value 'jsn'", "'json'"]).run();
+    Test::new("start --drain soon").code(2).stderr_says(&["invalid value 'soon'", "500ms, 8s, 2m, 1h"]).run();
+}
+
+#[test]
+fn what_belongs_to_a_later_version_is_refused_by_name() {
+    for verb in [
+        "ps", "scale", "restart", "stop", "signal", "logs", "events", "reload", "shutdown", "services",
+        "health",
+    ] {
+        let said = format!("error: `{verb}` is not in this version");
+        Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
+    }
+    for verb in ["release", "releases", "deploy", "rollback", "completions", "man"] {
+        let said = format!("error: `{verb}` is not in this version");
+        Test::new(verb).code(2).stderr_says(&[&said]).run();
+    }
+    for flag in [
+        "--socket x",
+        "--http :80",
+        "--token-file x",
+        "--log-file x",
+        "--trace x",
+        "--release v1",
+        "--detach",
+    ] {
+        let name = flag.split(' ').next().expect("a name");
+        let said = format!("error: `{name}` is not in this version");
+        Test::new(&format!("start {flag} web")).code(2).stderr_says(&[&said]).run();
+    }
+    Test::new("start -D").code(2).stderr_says(&["error: `--detach` is not in this version"]).run();
+    Test::new("run --release v1 ls")
+        .code(2)
+        .stderr_says(&["error: `--release` is not in this version"])
+        .run();
+}
+
+#[test]
+fn a_variable_of_a_later_version_is_refused_and_one_that_was_injected_is_not() {
+    for name in ["SOCKET", "HTTP", "TOKEN_FILE", "DETACH", "LOG_FILE", "TRACE", "RELEASE"] {
+        let variable = format!("SUPERVISE_{name}");
+        let said = format!("error: `{variable}` is not in this version");
+        Test::new("start").procfile("web: x").variable(&variable, "1").code(2).stderr_says(&[&said]).run();
+    }
+    let mut test = Test::new("check").procfile("web: x").stdout("valid procfile detected (web)\n");
+    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "SOCKET"] {
+        test = test.variable(&format!("SUPERVISE_{name}"), if name == "SOCKET" { "" } else { "x" });
+    }
+    test.run();
+}
+
+#[test]
+fn a_boolean_variable_is_read_as_people_write_them() {
+    let project = |value: &str| {
+        Test::new("run printenv A")
+            .procfile("web: x")
+            .file(".env", "A=$B")
+            .variable("SUPERVISE_ENV_EXPAND", value)
+    };
+    for value in ["1", "true", "yes", "on"] {
+        project(value).variable("B", "b").stdout("b\n").run();
+    }
+    for value in ["0", "false", "no", "off", ""] {
+        project(value).stdout("$B\n").run();
+    }
+    project("maybe").code(2).stderr_says(&["'maybe'", "--env-expand"]).run();
+}
+
+#[test]
+fn ports_are_given_out_or_not_and_a_flag_wins_over_the_variable_of_the_other() {
+    Test::new("start -p 1 --no-port").procfile("web: x").code(2).stderr_says(&["choose one"]).run();
+    for value in ["0", "65536", "-1", "web"] {
+        let said = format!("invalid value '{value}' for '--port <PORT>'");
+        Test::new(&format!("start --port={value}")).code(2).stderr_says(&[&said]).run();
+    }
+}
+
+#[test]
+fn a_formation_that_is_wrong_starts_nothing() {
+    Test::new("start nosuch=2 web=x")
+        .procfile("web: x")
+        .code(2)
+        .stderr(
+            "error: `web=x`: `x` is no number\n  \
+             help: name types with or without a count: `web`, `web=4 worker=8`, `all=0 web=2`\n\
+             error: there is no process type `nosuch`\n  \
+             help: the Procfile has: `web`\n",
+        )
+        .run();
+}
