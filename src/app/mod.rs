@@ -9,6 +9,7 @@ mod diagnostic;
 mod envfile;
 mod environment;
 mod formation;
+mod inputs;
 mod limits;
 mod plan;
 #[cfg(test)]
@@ -27,7 +28,8 @@ pub use command::{Command, Form};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use environment::{Environment, Origin, Stronger, Variable};
 pub use formation::Selection;
-pub use plan::{Expansion, Inputs, plan, plan_one_off};
+pub use inputs::{Expansion, Inputs};
+pub use plan::{plan, plan_one_off};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Stderr, StopScope};
 pub use ports::Ports;
 pub use release::{ProcessType, Release};

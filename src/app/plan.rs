@@ -1,60 +1,16 @@
 //! Puts everything together: arguments, environment and files become one [`Release`], or all that is wrong with them.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-
 use crate::api::{Notice, TypeName};
 
-use super::app_json;
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
-use super::envfile::{self, Assignment};
-use super::environment::{Sources, Stronger};
+use super::environment::Sources;
 use super::formation::{self, RELEASE, Request, Selection};
-use super::ports::{self, Base, First, Ports};
+use super::inputs::{FoundSpec, Inputs};
+use super::ports::{self, Base, Ports};
 use super::procfile::{self, Entry};
 use super::settings::{Port, Settings};
 use super::spec::Spec;
 use super::{Command, Origin, ProcessType, Release};
-
-/// Everything that decides what runs: arguments, flags and the environment.
-#[derive(Clone, Default)]
-pub struct Inputs {
-    /// Where relative paths begin; empty is the current directory.
-    pub directory: PathBuf,
-    /// `-f`.
-    pub procfile: Option<PathBuf>,
-    /// `-d`.
-    pub root: Option<PathBuf>,
-    /// `-e`, the last one strongest; none: `.env` beside the Procfile, where there is one.
-    pub env_files: Vec<PathBuf>,
-    /// `--env-expand`.
-    pub expansion: Expansion,
-    /// `--env-override`.
-    pub stronger: Stronger,
-    /// `--spec`; none: `supervise.yml` beside the Procfile, else `app.json`, where there is one.
-    pub spec: Option<PathBuf>,
-    /// `web=4 worker`.
-    pub formation: Vec<String>,
-    /// `--only`.
-    pub selection: Selection,
-    /// `-p`, `--port-step`, `--no-port`.
-    pub ports: Ports,
-    /// Flags that mirror a key of the spec: stronger than its `defaults`, weaker than a type's own.
-    pub flags: Settings,
-    /// The environment we were started with.
-    pub environment: Vec<(OsString, OsString)>,
-}
-
-/// Whether `$NAME` in an env file is replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Expansion {
-    /// Never: passwords survive.
-    #[default]
-    Literal,
-    /// Outside single quotes.
-    Expand,
-}
 
 /// Works out what runs.
 ///
@@ -82,17 +38,18 @@ enum Procfile {
 
 fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let sources = inputs.sources().unwrap_or_else(|found| errors.gather(found));
+    let sources = inputs.sources(&mut errors);
     let file = inputs.procfile(&sources);
     let entries = match need {
-        Procfile::Optional if inputs.procfile.is_none() && !file.exists() => Ok(Vec::new()),
+        Procfile::Optional if inputs.procfile.is_none() && !file.exists() => None,
         Procfile::Optional | Procfile::Required => diagnostic::read(&file, "Procfile")
             .map_err(|missing| Diagnostics::from(inputs.explain(missing)))
-            .and_then(|text| procfile::parse(&file, &text)),
+            .and_then(|text| procfile::parse(&file, &text))
+            .map_or_else(|found| errors.gather(found), Some),
     };
     let known: Option<Vec<TypeName>> =
-        entries.as_ref().ok().map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
-    let entries = entries.unwrap_or_else(|found| errors.gather(found));
+        entries.as_ref().map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
+    let entries = entries.unwrap_or_default();
     let found = inputs.spec(&file, known.as_deref()).unwrap_or_else(|found| errors.gather(found));
     let FoundSpec { spec, heroku } = found;
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
@@ -123,163 +80,12 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, remarks })
 }
 
-/// A spec, and the name of Heroku's file where it is from there.
-#[derive(Default)]
-struct FoundSpec {
-    spec: Spec,
-    heroku: Option<String>,
-}
-
 impl Diagnostics {
     /// Takes them in and goes on with nothing, to find what else is wrong.
     fn gather<T: Default>(&mut self, found: Diagnostics) -> T {
         self.extend(found);
         T::default()
     }
-}
-
-impl Inputs {
-    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.directory.join(path)
-    }
-
-    /// Where the Procfile is unless something names it otherwise.
-    fn home(&self) -> PathBuf {
-        match (&self.procfile, &self.root) {
-            (Some(procfile), _) => self.at(procfile).parent().map(Path::to_owned).unwrap_or_default(),
-            (None, Some(root)) => self.at(root),
-            (None, None) => self.directory.clone(),
-        }
-    }
-
-    /// `-f`, else `PROCFILE` in an env file (honcho's habit), else `Procfile`.
-    fn procfile(&self, sources: &Sources) -> PathBuf {
-        let in_file = || {
-            let mut all = sources.files.iter().flat_map(|(_, assignments)| assignments).rev();
-            all.find(|assignment| assignment.name == "PROCFILE").map(|found| PathBuf::from(&found.value))
-        };
-        match &self.procfile {
-            Some(procfile) => self.at(procfile),
-            None => self.home().join(in_file().unwrap_or_else(|| PathBuf::from("Procfile"))),
-        }
-    }
-
-    /// A missing Procfile is often only somewhere else.
-    fn explain(&self, missing: Diagnostic) -> Diagnostic {
-        match &self.procfile {
-            Some(_) => missing,
-            None => missing.with_help("go to the directory of the app, or name it with `-f FILE`"),
-        }
-    }
-
-    /// The directory the children run in, absolute.
-    fn root(&self, procfile: &Path) -> Result<PathBuf, Diagnostic> {
-        let Some(root) = &self.root else {
-            let parent = procfile.parent().filter(|parent| *parent != Path::new(""));
-            let parent = parent.unwrap_or(Path::new("."));
-            return std::path::absolute(parent).map_err(|error| {
-                let reason = format!("the current directory cannot be found: {error}");
-                Diagnostic::new(Place::File(parent.to_owned()), reason)
-            });
-        };
-        let root = self.at(root);
-        match std::path::absolute(&root) {
-            Ok(absolute) if absolute.is_dir() => Ok(absolute),
-            Ok(_) | Err(_) => Err(Diagnostic::new(Place::File(root), "this is no directory")
-                .with_help("`--root` names the directory that the processes run in")),
-        }
-    }
-
-    /// `--spec`, else `supervise.yml`, else `app.json` beside the Procfile.
-    fn spec(&self, procfile: &Path, known: Option<&[TypeName]>) -> Result<FoundSpec, Diagnostics> {
-        let beside = |name| procfile.with_file_name(name);
-        let candidates = [beside("supervise.yml"), beside("app.json")];
-        let found = match &self.spec {
-            Some(spec) => Some(self.at(spec)),
-            None => candidates.into_iter().find(|path| path.exists()),
-        };
-        let Some(path) = found else { return Ok(FoundSpec::default()) };
-        let bytes = diagnostic::read(&path, "spec")?;
-        if path.extension().is_none_or(|extension| extension != "json") {
-            return Ok(FoundSpec { spec: Spec::parse(&path, &bytes, known)?, heroku: None });
-        }
-        let spec = app_json::parse(&path, &bytes, known)?;
-        let heroku = spec.is_some().then(|| path.display().to_string());
-        Ok(FoundSpec { spec: spec.unwrap_or_default(), heroku })
-    }
-
-    fn sources(&self) -> Result<Sources, Diagnostics> {
-        let mut errors = Diagnostics::default();
-        let mut sources =
-            Sources { real: self.environment.clone(), files: Vec::new(), stronger: self.stronger };
-        let beside = self.home().join(".env");
-        let paths = match self.env_files.as_slice() {
-            [] if beside.exists() => vec![beside],
-            named => named.iter().map(|path| self.at(path)).collect(),
-        };
-        for path in paths {
-            let lookup = |name: &str, earlier: &[Assignment]| sources.lookup(name, earlier);
-            let expand: Option<envfile::Lookup<'_>> = match self.expansion {
-                Expansion::Literal => None,
-                Expansion::Expand => Some(&lookup),
-            };
-            let read = diagnostic::read(&path, "env file").map_err(Diagnostics::from);
-            match read.and_then(|text| envfile::parse(&path, &text, expand)) {
-                Ok(assignments) => sources.files.push((path, assignments)),
-                Err(found) => errors.extend(found),
-            }
-        }
-        if errors.is_empty() { Ok(sources) } else { Err(errors) }
-    }
-
-    /// `-p` > real PORT > PORT in a file > `defaults` of the spec > 5000.
-    fn base(&self, sources: &Sources, spec: &Spec) -> Result<Base, Diagnostic> {
-        let in_file = |port| Base { port, first: First::InFile };
-        if let Ports::On { base: Some(port), .. } = self.ports {
-            return Ok(in_file(port));
-        }
-        let environment = sources.environment(&spec.defaults.env, &[]);
-        let Some(variable) = environment.get("PORT").filter(|_| self.ports != Ports::Off) else {
-            return Ok(in_file(match spec.defaults.port {
-                Some(Port::Base(port)) => port,
-                Some(Port::None) | None => Ports::BASE,
-            }));
-        };
-        let port = parse_port(&variable.value);
-        let help = "it is the first port of the formation, 1 to 65535; `--no-port` gives out none";
-        match (&variable.origin, port) {
-            (Origin::Real, Some(port)) => Ok(Base { port, first: First::Web }),
-            (_, Some(port)) => Ok(in_file(port)),
-            (Origin::File { path, line }, None) => {
-                let place = Place::Line(path.clone(), *line);
-                Err(Diagnostic::new(place, "PORT is no port number").with_help(help))
-            }
-            (Origin::Real | Origin::Injected | Origin::Spec | Origin::Defaults, None) => {
-                let reason = format!("PORT is `{}`, which is no port number", variable.value.display());
-                Err(Diagnostic::new(Place::Environment, reason).with_help(help))
-            }
-        }
-    }
-}
-
-impl Sources {
-    /// What `$NAME` stands for in an env file: the real environment and the files read so far, by their precedence.
-    fn lookup(&self, name: &str, earlier: &[Assignment]) -> Option<OsString> {
-        let in_real = || self.real.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let before = self.files.iter().flat_map(|(_, assignments)| assignments).chain(earlier);
-        let in_files =
-            || before.rev().find(|earlier| earlier.name == name).map(|earlier| earlier.value.clone());
-        match self.stronger {
-            Stronger::Real => in_real().or_else(in_files),
-            Stronger::Files => in_files().or_else(in_real),
-        }
-    }
-}
-
-fn parse_port(value: &OsStr) -> Option<u16> {
-    let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 /// An entry with what holds for it.

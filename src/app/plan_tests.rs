@@ -313,6 +313,8 @@ fn row_42_a_missing_procfile_and_a_directory_are_errors() {
         "error: Procfile: there is no such Procfile\n  help: go to the directory of the app, or name it with `-f FILE`\n"
     );
     assert!(plan_one_off(&project.inputs).is_ok(), "a one-off command needs none");
+    let project = project.file("supervise.yml", "formation: {web: 2}\ndefaults: {env: {A: b}}");
+    assert!(plan_one_off(&project.inputs).is_ok(), "and then no spec can name a wrong type");
     let project = project.with(|inputs| inputs.procfile = Some("nosuch".into()));
     assert_eq!(project.errors(), "error: nosuch: there is no such Procfile\n");
     assert!(plan_one_off(&project.inputs).is_err(), "one that is named must be there");
@@ -386,6 +388,21 @@ fn the_formation_of_heroku_is_read_where_there_is_no_spec_of_ours() {
     );
     let project = Project::new(TWO).with(|inputs| inputs.spec = Some("nosuch.yml".into()));
     assert_eq!(project.errors(), "error: nosuch.yml: there is no such spec\n");
+}
+
+#[test]
+fn what_stands_beside_the_procfile_and_is_no_file_of_ours_is_told_apart() {
+    let project = Project::new(TWO).file(".env/bin/python", "");
+    assert_eq!(project.remarks()[0], "formation: web=1 worker=1", "a virtualenv is no env file");
+    let project = Project::new(TWO).file("supervise.yaml", "formation: {web: 2}");
+    assert!(project.errors().contains("rename it to `supervise.yml`"), "{}", project.errors());
+    let project = Project::new(TWO);
+    std::os::unix::fs::symlink("nowhere", project.directory.join(".env")).expect("our own directory");
+    assert_eq!(
+        project.errors(),
+        "error: .env: there is no such env file\n",
+        "a link to nowhere is no accident"
+    );
 }
 
 #[test]
