@@ -12,7 +12,7 @@ pub struct Command {
     pub form: Form,
 }
 
-/// How a command is executed (CONTRACT: "The command text is never edited").
+/// How a command is executed; its text is never edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Plain words: the first is looked up in the child's PATH and executed without a shell.
@@ -357,10 +357,11 @@ mod tests {
                 .stdin(process::Stdio::null())
                 .output();
             match output {
-                // A shell that does not find the program says on whose behalf it looked, here through `2>&1`.
-                Ok(output) => {
-                    (String::from_utf8_lossy(&output.stdout).replace("exec: ", ""), output.status.code())
+                // What a shell says about a program that it cannot execute is its own affair, and `2>&1` brings it here.
+                Ok(output) if matches!(output.status.code(), Some(126 | 127)) => {
+                    (String::new(), output.status.code())
                 }
+                Ok(output) => (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code()),
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                     (String::new(), Some(126))
                 }
@@ -443,7 +444,7 @@ mod tests {
         let gap = prop::sample::select(vec![" ", " ", "", "  "]);
         let texts = (first, prop::collection::vec((gap, piece), 0..5));
         let runner_config =
-            ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
+            ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
         let mut runner = proptest::test_runner::TestRunner::new(runner_config);
         let result = runner.run(&texts, |(first, rest)| {
             let mut text = first.to_owned();

@@ -1,9 +1,9 @@
 //! Env files: `NAME=value`, one per line.
 //!
-//! Every tool reads them a little differently; this is our reading (CONTRACT section 4), chosen so that passwords
-//! survive: nothing is expanded unless asked for, and an unquoted value is what stands there. An error names file and
-//! line and shows nothing of the line: it may be a piece of a secret. No crate reads it so: dotenvy always expands,
-//! refuses `A=b c`, takes `$DB_USER` for `$DB` and a text, and puts the whole line into its errors.
+//! Every tool reads them a little differently; this is our reading, chosen so that passwords survive: nothing is expanded
+//! unless asked for, and an unquoted value is what stands there. An error names file and line and shows nothing of the
+//! line: it may be a piece of a secret. No crate reads it so: dotenvy always expands, refuses `A=b c`, takes `$DB_USER`
+//! for `$DB` and a text, and puts the whole line into its errors.
 
 use std::ffi::OsString;
 use std::fmt;

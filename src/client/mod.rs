@@ -8,5 +8,5 @@ pub use check::check;
 pub use config::{Values, config};
 pub use run::run;
 
-/// The exit code for input that is wrong, as of usage errors (CONTRACT section 7).
+/// The exit code for input that is wrong, the same as for wrong arguments.
 const BAD_INPUT: u8 = 2;
