@@ -42,7 +42,7 @@ pub(super) fn parse(
     let mut errors = Diagnostics::default();
     for name in formation.keys() {
         if let Some(error) =
-            unknown_type(Place::File(file.to_owned()), &format!("formation.{name}"), name, known)
+            unknown_type(|| Place::File(file.to_owned()), &format!("formation.{name}"), name, known)
         {
             errors.push(error);
         }

@@ -40,29 +40,30 @@ pub enum Place {
 
 impl Diagnostic {
     /// An error without source and help.
-    pub fn new(place: Place, reason: impl Into<String>) -> Diagnostic {
-        Diagnostic { place, reason: reason.into(), source: None, help: None }
+    pub fn new(place: Place, reason: impl AsRef<str>) -> Diagnostic {
+        Diagnostic { place, reason: harmless(reason.as_ref()), source: None, help: None }
     }
 
-    /// With the line it is on. Bytes that are not UTF-8 and control characters are replaced.
+    /// With the line it is on; bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn with_source(mut self, line: &[u8]) -> Diagnostic {
-        let text = String::from_utf8_lossy(line);
-        self.source = Some(text.chars().map(|c| if c.is_control() { replaced(c) } else { c }).collect());
+        self.source = Some(harmless(&String::from_utf8_lossy(line)));
         self
     }
 
     /// With what to do next.
     #[must_use]
-    pub fn with_help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help = Some(help.into());
+    pub fn with_help(mut self, help: impl AsRef<str>) -> Diagnostic {
+        self.help = Some(harmless(help.as_ref()));
         self
     }
 }
 
-/// A tab keeps its width of one column; whatever else could move the cursor becomes visible.
-fn replaced(control: char) -> char {
-    if control == '\t' { ' ' } else { char::REPLACEMENT_CHARACTER }
+/// A text of somebody else's, as a terminal may show it: a tab is one column wide, and whatever else could move the cursor
+/// or change its colour is replaced.
+fn harmless(text: &str) -> String {
+    let replaced = |control| if control == '\t' { ' ' } else { char::REPLACEMENT_CHARACTER };
+    text.chars().map(|c| if c.is_control() { replaced(c) } else { c }).collect()
 }
 
 impl Diagnostics {

@@ -393,8 +393,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(text: Vec<u8>) {
-            let _either = read(&text);
+        fn any_bytes_are_read_or_refused_and_no_error_can_move_the_cursor(text: Vec<u8>) {
+            if let Err(errors) = read(&text) {
+                let shown = errors.to_string();
+                prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+            }
         }
 
         #[test]

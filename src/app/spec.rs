@@ -102,7 +102,7 @@ impl Spec {
 
 /// A type that the Procfile does not have.
 pub(super) fn unknown_type(
-    place: Place,
+    place: impl FnOnce() -> Place,
     trail: &str,
     name: &str,
     known: Option<&[TypeName]>,
@@ -112,7 +112,7 @@ pub(super) fn unknown_type(
         return None;
     }
     let reason = format!("`{trail}`: there is no process type `{name}`");
-    Some(Diagnostic::new(place, reason).with_help(did_you_mean(name, "the Procfile has", known)))
+    Some(Diagnostic::new(place(), reason).with_help(did_you_mean(name, "the Procfile has", known)))
 }
 
 /// The path of a key: `formation.worker.drain`.
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         let mut types = Vec::new();
         for entry in self.mapping(&formation.trail, formation.value) {
             let name = entry.trail.name().to_owned();
-            let place = self.document.place(entry.key);
+            let place = || self.document.place(entry.key);
             if let Some(error) = unknown_type(place, &entry.trail.to_string(), &name, known) {
                 self.push_with_line(error);
             }

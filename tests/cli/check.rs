@@ -85,6 +85,7 @@ fn a_file_that_is_no_text_is_an_error_and_not_a_terminal_full_of_controls() {
             "Procfile:1:1: there is no colon",
             "1 | \u{fffd}ELF\u{fffd}\u{fffd}",
             "2 | \u{fffd}[31mweb",
+            "not with `\u{fffd}`",
         ])
         .run();
 }
