@@ -93,6 +93,7 @@ impl Document {
             let line = memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count() + 1;
             Diagnostic::new(Place::Line(file.to_owned(), line), "the line is not UTF-8")
         })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let tree = Tree(&[]).deserialize(serde_yaml::Deserializer::from_str(text));
         let root = tree.map_err(|error| {
             let place = error.location().map_or(Place::File(file.to_owned()), |location| {
