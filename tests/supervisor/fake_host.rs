@@ -1,0 +1,458 @@
+//! A world that performs the actions in virtual time: leaders and descendants live, obey, ignore and survive as their
+//! [`Script`]s say, and every step is held against the books of the [`ledger`](crate::ledger).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use supervise::api::{ExitStatus, InstanceId, Pid, Process, Signal};
+use supervise::app::Policy;
+use supervise::supervisor::{
+    Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Target, Time,
+};
+
+use crate::ledger::Checked;
+use crate::transcript;
+
+/// The world of one supervisor.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) core: Checked,
+    pub(crate) now: Time,
+    scripts: BTreeMap<SlotKey, VecDeque<Script>>,
+    habit: BTreeMap<usize, Script>,
+    beings: BTreeMap<InstanceId, Being>,
+    agenda: BTreeMap<(Time, u64), Death>,
+    inbox: VecDeque<Event>,
+    unanswered: Vec<Event>,
+    next_number: i32,
+    next_death: u64,
+    exit: Option<u8>,
+    /// Every event with its time, and every action that followed.
+    pub(crate) history: Vec<(Time, Event)>,
+    pub(crate) actions: Vec<Action>,
+    said: Vec<String>,
+}
+
+/// What one life does.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) birth: Birth,
+    /// When the leader ends by itself, and how.
+    pub(crate) ends: Option<(Duration, ExitStatus)>,
+    pub(crate) leader: Nature,
+    /// Who is there beside the leader.
+    pub(crate) descendants: Vec<Descendant>,
+    /// So many are born while the first SIGKILL is on its way.
+    pub(crate) born_while_killing: u32,
+    pub(crate) signals: Signals,
+}
+
+/// What becomes of a spawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Birth {
+    Runs,
+    /// It runs, and the answer waits until [`World::answer`].
+    RunsUnanswered,
+    Fails(SpawnErrorKind),
+}
+
+/// What a process makes of signals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nature {
+    /// How long after the stop signal it ends, and how; `None` for one that ignores it.
+    pub(crate) stop: Option<(Duration, ExitStatus)>,
+    /// How long after SIGKILL it is gone; `None` for one that survives.
+    pub(crate) kill: Option<Duration>,
+}
+
+/// A process beside the leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descendant {
+    pub(crate) nature: Nature,
+    pub(crate) place: Place,
+}
+
+/// Whether it is in the leader's process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Group,
+    Stray,
+}
+
+/// Whether the system lets us signal it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signals {
+    Reach,
+    Refused,
+}
+
+/// A living instance.
+#[derive(Clone, Debug)]
+struct Being {
+    slot: SlotKey,
+    leader: Pid,
+    leader_lives: bool,
+    nature: Nature,
+    members: BTreeMap<Pid, Descendant>,
+    born_while_killing: u32,
+    signals: Signals,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Death {
+    instance: InstanceId,
+    pid: Pid,
+    status: ExitStatus,
+}
+
+pub(crate) const OBEDIENT: Nature =
+    Nature { stop: Some((Duration::ZERO, TERMINATED)), kill: Some(Duration::ZERO) };
+pub(crate) const STUBBORN: Nature = Nature { stop: None, kill: Some(Duration::ZERO) };
+pub(crate) const UNKILLABLE: Nature = Nature { stop: None, kill: None };
+const TERMINATED: ExitStatus = ExitStatus::Signal { signal: Signal::TERM, core_dumped: false };
+const KILLED: ExitStatus = ExitStatus::Signal { signal: Signal::KILL, core_dumped: false };
+
+impl Script {
+    /// Runs until it is asked to end, and then ends at once.
+    pub(crate) fn runs() -> Script {
+        Script {
+            birth: Birth::Runs,
+            ends: None,
+            leader: OBEDIENT,
+            descendants: Vec::new(),
+            born_while_killing: 0,
+            signals: Signals::Reach,
+        }
+    }
+
+    /// Its leader exits by itself.
+    pub(crate) fn exits(after: Duration, code: u8) -> Script {
+        Script { ends: Some((after, ExitStatus::Code(code))), ..Script::runs() }
+    }
+
+    /// There never is a process.
+    pub(crate) fn fails(kind: SpawnErrorKind) -> Script {
+        Script { birth: Birth::Fails(kind), ..Script::runs() }
+    }
+
+    pub(crate) fn led_by(self, leader: Nature) -> Script {
+        Script { leader, ..self }
+    }
+
+    /// Somebody else of the leader's process group.
+    pub(crate) fn with(mut self, nature: Nature) -> Script {
+        self.descendants.push(Descendant { nature, place: Place::Group });
+        self
+    }
+}
+
+/// A process that ends so long after the stop signal, with code 0.
+pub(crate) fn obeys_after(delay: Duration) -> Nature {
+    Nature { stop: Some((delay, ExitStatus::Code(0))), kill: Some(Duration::ZERO) }
+}
+
+/// A process that is gone only so long after SIGKILL.
+pub(crate) fn dies_hard(delay: Duration) -> Nature {
+    Nature { stop: None, kill: Some(delay) }
+}
+
+/// A type as far as these stories need one: found by us, with the default policy.
+pub(crate) fn member(name: &str, quantity: u32) -> Member {
+    let name = name.parse().expect("a type's name");
+    Member { name, quantity, policy: Policy::default(), first_port: None, found_by: FoundBy::Us }
+}
+
+/// The same with another policy.
+pub(crate) fn with(mut member: Member, change: impl FnOnce(&mut Policy)) -> Member {
+    change(&mut member.policy);
+    member
+}
+
+/// The slot of a type's index and its number.
+pub(crate) fn slot(type_index: usize, number: u32) -> SlotKey {
+    SlotKey { type_index, number }
+}
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl World {
+    pub(crate) fn new(members: Vec<Member>) -> World {
+        World::with_habits(members, Habits::default())
+    }
+
+    pub(crate) fn with_habits(members: Vec<Member>, habits: Habits) -> World {
+        World::seeded(members, habits, 1)
+    }
+
+    pub(crate) fn seeded(members: Vec<Member>, habits: Habits, seed: u64) -> World {
+        World {
+            core: Checked::new(members, habits, seed, Time::ZERO),
+            now: Time::ZERO,
+            scripts: BTreeMap::new(),
+            habit: BTreeMap::new(),
+            beings: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            unanswered: Vec::new(),
+            next_number: 100,
+            next_death: 0,
+            exit: None,
+            history: Vec::new(),
+            actions: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// The next lives of a slot, one after the other; then those of its type.
+    pub(crate) fn script(mut self, slot: SlotKey, lives: impl IntoIterator<Item = Script>) -> World {
+        self.scripts.entry(slot).or_default().extend(lives);
+        self
+    }
+
+    /// Every life of a type that has no script of its own.
+    pub(crate) fn habit(mut self, type_index: usize, script: Script) -> World {
+        self.habit.insert(type_index, script);
+        self
+    }
+
+    /// What was ordered since the last time, with its time in seconds; and nothing else was.
+    #[track_caller]
+    pub(crate) fn saw(&mut self, lines: &[&str]) {
+        let said = std::mem::take(&mut self.said);
+        assert_eq!(said, lines, "\nordered:\n{}\nexpected:\n{}\n", said.join("\n"), lines.join("\n"));
+    }
+
+    /// Forgets what was ordered so far.
+    pub(crate) fn skip(&mut self) -> &mut World {
+        self.said.clear();
+        self
+    }
+
+    /// A signal to the supervisor.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.tell(Event::Received(signal));
+    }
+
+    /// An event, and all that follows from it at once.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.inbox.push_back(event);
+        while let Some(event) = self.inbox.pop_front() {
+            self.history.push((self.now, event.clone()));
+            for action in self.core.handle(self.now, &event) {
+                self.perform(&action);
+                let name = |key| self.core.supervisor.name(key);
+                let seconds = (self.now - Time::ZERO).as_secs_f64();
+                self.said.push(format!("{seconds:.3} {}", transcript::line(&action, name)));
+                self.actions.push(action);
+            }
+        }
+    }
+
+    /// Gives the answers that were held back.
+    pub(crate) fn answer(&mut self) {
+        for event in std::mem::take(&mut self.unanswered) {
+            self.tell(event);
+        }
+    }
+
+    /// Lets so much time pass, with everything that happens in it.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.next_moment().is_some_and(|moment| moment <= end) {
+            self.turn();
+        }
+        self.now = end;
+    }
+
+    /// Lets so much time pass in which nobody looks: deadlines come and go.
+    pub(crate) fn oversleep(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
+    /// Whatever happens next: a process ends, or the supervisor's deadline comes. Nothing, if nothing will.
+    pub(crate) fn turn(&mut self) {
+        let Some(moment) = self.next_moment() else { return };
+        self.now = self.now.max(moment);
+        let happens = self.agenda.first_key_value().is_some_and(|((time, _), _)| *time <= self.now);
+        if happens && let Some((_, death)) = self.agenda.pop_first() {
+            self.die(death);
+        } else {
+            self.tell(Event::Woke);
+        }
+    }
+
+    /// Runs to the exit, and gives its code.
+    #[track_caller]
+    pub(crate) fn run_to_exit(&mut self) -> u8 {
+        while self.exit.is_none() {
+            assert!(self.next_moment().is_some(), "nothing will ever happen: {self:#?}");
+            self.turn();
+        }
+        self.exit.expect("looked at above")
+    }
+
+    /// The exit code, if there was an exit.
+    pub(crate) fn exit(&self) -> Option<u8> {
+        self.exit
+    }
+
+    /// Whether any process is alive, except those that were let be and those that cannot be killed.
+    pub(crate) fn somebody_lives(&self) -> bool {
+        self.beings.values().any(|being| being.leader_lives)
+    }
+
+    /// The processes of an instance that are alive.
+    pub(crate) fn living(&self, instance: InstanceId) -> Vec<Process> {
+        self.beings.get(&instance).map(Being::living).unwrap_or_default()
+    }
+
+    fn next_moment(&self) -> Option<Time> {
+        if self.exit.is_some() {
+            return None;
+        }
+        let death = self.agenda.first_key_value().map(|((time, _), _)| *time);
+        death.into_iter().chain(self.core.supervisor.deadline()).min()
+    }
+
+    fn perform(&mut self, action: &Action) {
+        assert_eq!(self.exit, None, "nothing is ordered after the exit: {action:?}");
+        match action {
+            Action::Spawn { slot, instance } => self.spawn(*slot, *instance),
+            Action::Stop { slot, instance, target, signal } => {
+                self.send(*slot, *instance, *target, *signal, |nature| nature.stop);
+            }
+            Action::Kill { slot, instance, target } => {
+                self.send(*slot, *instance, *target, Signal::KILL, |nature| {
+                    nature.kill.map(|delay| (delay, KILLED))
+                });
+                if *target == Target::Everyone {
+                    self.bear(*instance);
+                }
+            }
+            Action::Look { slot, instance } => {
+                let living = self.living(*instance);
+                self.inbox.push_back(Event::Remaining { slot: *slot, instance: *instance, living });
+            }
+            Action::Exit { code } => self.exit = Some(*code),
+            Action::Pass { .. }
+            | Action::Suspend
+            | Action::Resume
+            | Action::Announce { .. }
+            | Action::ReadOn => {}
+        }
+    }
+
+    fn spawn(&mut self, slot: SlotKey, instance: InstanceId) {
+        let script = self.scripts.get_mut(&slot).and_then(VecDeque::pop_front);
+        let script = script.or_else(|| self.habit.get(&slot.type_index).cloned());
+        let script = script.unwrap_or_else(Script::runs);
+        if let Birth::Fails(kind) = script.birth {
+            let error = SpawnError { kind, message: format!("{kind:?}") };
+            self.inbox.push_back(Event::SpawnFailed { slot, instance, error });
+            return;
+        }
+        let leader = self.new_pid();
+        let members = script.descendants.iter().map(|descendant| (self.new_pid(), *descendant)).collect();
+        let being = Being {
+            slot,
+            leader,
+            leader_lives: true,
+            nature: script.leader,
+            members,
+            born_while_killing: script.born_while_killing,
+            signals: script.signals,
+        };
+        self.beings.insert(instance, being);
+        if let Some((after, status)) = script.ends {
+            self.schedule(after, Death { instance, pid: leader, status });
+        }
+        let answer = Event::Spawned { slot, instance, pid: leader };
+        match script.birth {
+            Birth::RunsUnanswered => self.unanswered.push(answer),
+            Birth::Runs | Birth::Fails(_) => self.inbox.push_back(answer),
+        }
+    }
+
+    fn send(
+        &mut self,
+        slot: SlotKey,
+        instance: InstanceId,
+        target: Target,
+        signal: Signal,
+        reaction: impl Fn(Nature) -> Option<(Duration, ExitStatus)>,
+    ) {
+        let Some(being) = self.beings.get(&instance) else { return };
+        if being.signals == Signals::Refused {
+            let error = "EPERM".to_owned();
+            self.inbox.push_back(Event::SignalRefused { slot, instance, signal, error });
+            return;
+        }
+        let meant = |place| match target {
+            Target::Leader => false,
+            Target::Group => place == Place::Group,
+            Target::Everyone => true,
+            Target::Strays => place == Place::Stray,
+        };
+        let leader = (being.leader_lives && target != Target::Strays).then_some((being.leader, being.nature));
+        let others = being.members.iter().filter(|(_, other)| meant(other.place));
+        let others = others.map(|(pid, other)| (*pid, other.nature));
+        let deaths: Vec<(Duration, Death)> = leader
+            .into_iter()
+            .chain(others)
+            .filter_map(|(pid, nature)| {
+                reaction(nature).map(|(delay, status)| (delay, Death { instance, pid, status }))
+            })
+            .collect();
+        for (delay, death) in deaths {
+            self.schedule(delay, death);
+        }
+    }
+
+    /// Those who are born while the first SIGKILL is on its way.
+    fn bear(&mut self, instance: InstanceId) {
+        let Some(being) = self.beings.get_mut(&instance) else { return };
+        for _ in 0..std::mem::take(&mut being.born_while_killing) {
+            self.next_number += 1;
+            let pid = Pid::new(self.next_number).expect("small numbers are pids");
+            being.members.insert(pid, Descendant { nature: STUBBORN, place: Place::Group });
+        }
+    }
+
+    fn schedule(&mut self, delay: Duration, death: Death) {
+        // In the order in which they were decided, where they fall together.
+        self.next_death += 1;
+        self.agenda.insert((self.now + delay, self.next_death), death);
+    }
+
+    fn die(&mut self, Death { instance, pid, status }: Death) {
+        let Some(being) = self.beings.get_mut(&instance) else { return };
+        let slot = being.slot;
+        let event = if being.leader == pid && being.leader_lives {
+            being.leader_lives = false;
+            Event::LeaderExited { slot, instance, status, living: being.living() }
+        } else if being.members.remove(&pid).is_some() && !being.leader_lives {
+            Event::Remaining { slot, instance, living: being.living() }
+        } else {
+            return;
+        };
+        if !being.leader_lives && being.members.is_empty() {
+            self.beings.remove(&instance);
+        }
+        self.tell(event);
+    }
+
+    fn new_pid(&mut self) -> Pid {
+        self.next_number += 1;
+        Pid::new(self.next_number).expect("small numbers are pids")
+    }
+}
+
+impl Being {
+    fn living(&self) -> Vec<Process> {
+        let leader = self.leader_lives.then_some(self.leader);
+        let pids = self.members.keys().copied().chain(leader);
+        pids.map(|pid| Process { pid, name: "app".to_owned() }).collect()
+    }
+}

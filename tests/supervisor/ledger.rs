@@ -1,0 +1,582 @@
+//! The books kept beside the supervisor: what it was told, what it ordered, and the rules that hold after every step.
+//!
+//! The ledger believes nothing that it can know by itself. Who is alive, when a deadline is, how long a backoff may
+//! be and which code is right are worked out here a second time, from the events alone.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use supervise::api::{Cause, InstanceId, Notice, Signal, SlotName, Then, Verdict};
+use supervise::app::{Leftovers, Restart};
+use supervise::supervisor::{
+    Action, CLOSEST_STARTS, Event, FailFast, Habits, Hangup, Init, Member, Phase, STARTS_PER_STEP,
+    STUCK_AFTER, SlotKey, Supervisor, Target, Terminal, Time,
+};
+
+/// A supervisor under supervision.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) ledger: Ledger,
+    rules: Rc<Rules>,
+}
+
+/// What never changes in a run.
+#[derive(Debug)]
+struct Rules {
+    members: Vec<Member>,
+    habits: Habits,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    lives: BTreeMap<SlotKey, Life>,
+    places: BTreeMap<SlotKey, Place>,
+    course: Course,
+    haste: Haste,
+    first_interrupt: Option<Time>,
+    first_failure: Option<u8>,
+    newest: u64,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Up,
+    Ending { since: Time, begun: Begun, force: Force },
+    Over,
+}
+
+/// What began the end, with the code that it alone would give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    Asked(u8),
+    Failure(u8),
+}
+
+/// Whether somebody was killed since the end began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Unused,
+    Used,
+}
+
+/// Whether somebody asked to kill now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    NotAsked,
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    instance: InstanceId,
+    since: Time,
+    stage: Stage,
+    /// When its drain is over, once it was asked to end.
+    deadline: Option<Time>,
+    killed: Option<Time>,
+    stuck: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A spawn is ordered.
+    Ordered,
+    /// The leader lives.
+    Led,
+    /// The leader is gone, others live.
+    Orphaned { own: bool, uptime: Duration },
+}
+
+/// What is remembered of a slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    last_start: Option<Time>,
+    last_code: u8,
+    failures: u32,
+    shortages: u32,
+}
+
+/// What an event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It speaks of an instance that is not there any more.
+    Late,
+    /// It ends a life that nobody had asked to end, after so long.
+    OwnEnd(SlotKey, Duration),
+    /// The system was short of something.
+    Shortage(SlotKey),
+    /// Anything else.
+    Other,
+}
+
+/// More slots than this, and not all of them are looked at after every step.
+const MANY: usize = 64;
+
+impl Checked {
+    pub(crate) fn new(members: Vec<Member>, habits: Habits, seed: u64, now: Time) -> Checked {
+        let supervisor = Supervisor::new(members.clone(), habits, seed, now);
+        let ledger = Ledger {
+            lives: BTreeMap::new(),
+            places: supervisor.slots().map(|(key, _)| (key, Place::default())).collect(),
+            course: Course::Up,
+            haste: Haste::NotAsked,
+            first_interrupt: None,
+            first_failure: None,
+            newest: 0,
+            steps: 0,
+        };
+        Checked { supervisor, ledger, rules: Rc::new(Rules { members, habits }) }
+    }
+
+    /// Hands over an event, and panics where a rule is broken.
+    pub(crate) fn handle(&mut self, now: Time, event: &Event) -> Vec<Action> {
+        self.ledger.steps += 1;
+        let was_over = self.ledger.course == Course::Over;
+        let told = self.ledger.note(&self.rules, now, event);
+        let before = (told == Told::Late || was_over).then(|| format!("{:?}", self.supervisor));
+        let actions = self.supervisor.handle(now, event.clone());
+        if let Some(before) = before {
+            assert_eq!(actions, [], "a late event leads to nothing: {event:?}");
+            assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
+        }
+        let names: BTreeMap<SlotName, SlotKey> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Announce { notice, .. } => notice.slot(),
+                _ => None,
+            })
+            .map(|name| (name.clone(), self.key(name)))
+            .collect();
+        let step = Step { rules: &self.rules, now, event, actions: &actions, names: &names };
+        self.ledger.check_actions(&step);
+        self.ledger.check_course(&step);
+        self.ledger.check_sequel(&step, told, &self.supervisor);
+        self.ledger.check_state(&step, &self.supervisor);
+        actions
+    }
+
+    pub(crate) fn member(&self, key: SlotKey) -> &Member {
+        &self.rules.members[key.type_index]
+    }
+
+    pub(crate) fn phase(&self, key: SlotKey) -> &Phase {
+        let mut slots = self.supervisor.slots();
+        slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")
+    }
+
+    /// The instances that are alive as far as the supervisor was told, with their slots.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = (InstanceId, SlotKey)> {
+        self.ledger.lives.iter().map(|(slot, life)| (life.instance, *slot))
+    }
+
+    pub(crate) fn newest(&self) -> u64 {
+        self.ledger.newest
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ledger.course == Course::Over
+    }
+
+    fn key(&self, name: &SlotName) -> SlotKey {
+        let position = self.rules.members.iter().position(|member| member.name == name.process_type);
+        SlotKey { type_index: position.expect("a known type"), number: name.number }
+    }
+}
+
+/// One step, for its checks.
+struct Step<'a> {
+    rules: &'a Rules,
+    now: Time,
+    event: &'a Event,
+    actions: &'a [Action],
+    names: &'a BTreeMap<SlotName, SlotKey>,
+}
+
+impl Step<'_> {
+    fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Announce { notice, .. } => Some(notice),
+            _ => None,
+        })
+    }
+}
+
+impl Ledger {
+    /// Writes down an event before it is handled.
+    fn note(&mut self, rules: &Rules, now: Time, event: &Event) -> Told {
+        let of = |ledger: &Ledger, slot: SlotKey, instance: InstanceId| {
+            ledger.lives.get(&slot).copied().filter(|life| life.instance == instance)
+        };
+        match *event {
+            Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Received(signal) => {
+                self.note_signal(rules, now, signal);
+                Told::Other
+            }
+            Event::PortTaken { slot, instance, .. } | Event::SignalRefused { slot, instance, .. } => {
+                of(self, slot, instance).map_or(Told::Late, |_| Told::Other)
+            }
+            Event::Spawned { slot, instance, .. } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage == Stage::Ordered {
+                    self.life(slot, instance).stage = Stage::Led;
+                }
+                Told::Other
+            }
+            Event::SpawnFailed { slot, instance, ref error } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage != Stage::Ordered {
+                    return Told::Other;
+                }
+                self.lives.remove(&slot);
+                match (self.course, error.kind.code()) {
+                    (Course::Up, None) => Told::Shortage(slot),
+                    (Course::Up, Some(code)) => {
+                        self.place(slot).last_code = code;
+                        Told::OwnEnd(slot, Duration::ZERO)
+                    }
+                    (Course::Ending { .. } | Course::Over, _) => Told::Other,
+                }
+            }
+            Event::LeaderExited { slot, instance, status, ref living } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage != Stage::Led {
+                    return Told::Other;
+                }
+                let own = life.deadline.is_none() && life.killed.is_none();
+                let uptime = now - life.since;
+                if own {
+                    self.place(slot).last_code = status.shell_code();
+                }
+                if living.is_empty() || rules.members[slot.type_index].policy.leftovers == Leftovers::Leave {
+                    self.lives.remove(&slot);
+                    if own { Told::OwnEnd(slot, uptime) } else { Told::Other }
+                } else {
+                    self.life(slot, instance).stage = Stage::Orphaned { own, uptime };
+                    Told::Other
+                }
+            }
+            Event::Remaining { slot, instance, ref living } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                match life.stage {
+                    Stage::Orphaned { own, uptime } if living.is_empty() => {
+                        self.lives.remove(&slot);
+                        if own && self.course == Course::Up {
+                            Told::OwnEnd(slot, uptime)
+                        } else {
+                            Told::Other
+                        }
+                    }
+                    Stage::Orphaned { .. } | Stage::Ordered | Stage::Led => Told::Other,
+                }
+            }
+        }
+    }
+
+    fn note_signal(&mut self, rules: &Rules, now: Time, signal: Signal) {
+        if signal == Signal::QUIT && rules.habits.terminal == Terminal::Present {
+            self.haste = Haste::Asked;
+        }
+        if signal == Signal::INT {
+            let first = *self.first_interrupt.get_or_insert(now);
+            if now - first >= Duration::from_millis(500) {
+                self.haste = Haste::Asked;
+            }
+        }
+    }
+
+    /// Each action, in order, against what is known.
+    fn check_actions(&mut self, step: &Step<'_>) {
+        let mut starts = 0;
+        for (index, action) in step.actions.iter().enumerate() {
+            match action {
+                Action::Spawn { slot, instance } => {
+                    starts += 1;
+                    self.check_spawn(step, *slot, *instance);
+                }
+                Action::Stop { slot, instance, target, signal } => {
+                    let policy = &step.rules.members[slot.type_index].policy;
+                    assert_eq!(*signal, policy.stop_signal, "the stop signal of its type");
+                    self.check_target(*slot, *instance, *target);
+                    let life = self.life(*slot, *instance);
+                    assert_eq!(life.killed, None, "nobody is asked to end who was killed");
+                    life.deadline.get_or_insert(step.now + policy.drain);
+                }
+                Action::Kill { slot, instance, target } => {
+                    self.check_target(*slot, *instance, *target);
+                    let leave = step.rules.members[slot.type_index].policy.leftovers == Leftovers::Leave;
+                    assert!(!leave || *target != Target::Everyone, "leftovers are let be: {action:?}");
+                    let asked = self.haste == Haste::Asked;
+                    let life = self.life(*slot, *instance);
+                    let due = life.deadline.is_some_and(|deadline| deadline <= step.now);
+                    assert!(asked || due || life.killed.is_some(), "SIGKILL before its deadline: {action:?}");
+                    life.killed.get_or_insert(step.now);
+                    if let Course::Ending { force, .. } = &mut self.course {
+                        *force = Force::Used;
+                    }
+                }
+                Action::Look { slot, instance } => {
+                    let life = self.life(*slot, *instance);
+                    assert!(life.killed.is_some(), "who was not killed need not be looked at");
+                }
+                Action::Announce { notice, .. } => self.note_notice(step, notice),
+                Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
+                Action::Pass { .. } | Action::Resume | Action::ReadOn => {}
+                Action::Exit { code } => {
+                    assert_eq!(index + 1, step.actions.len(), "nothing follows the exit");
+                    self.check_exit(step, *code);
+                }
+            }
+        }
+        assert!(starts <= STARTS_PER_STEP, "{starts} starts in one step");
+    }
+
+    fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId) {
+        assert_eq!(*step.event, Event::Woke, "starts are counted in one place");
+        assert_eq!(self.course, Course::Up, "no start once the end began");
+        assert!(instance.0 > self.newest, "an instance's number is never used again");
+        let last = self.place(slot).last_start.replace(step.now);
+        assert!(
+            last.is_none_or(|last| step.now - last >= CLOSEST_STARTS),
+            "two starts of {slot:?} too close together: {last:?} and {}",
+            step.now
+        );
+        self.newest = instance.0;
+        let stage = Stage::Ordered;
+        let life = Life { instance, since: step.now, stage, deadline: None, killed: None, stuck: None };
+        assert!(self.lives.insert(slot, life).is_none(), "at most one live instance in a slot: {slot:?}");
+    }
+
+    fn check_target(&mut self, slot: SlotKey, instance: InstanceId, target: Target) {
+        match self.life(slot, instance).stage {
+            Stage::Ordered => panic!("{instance:?} is not born yet"),
+            Stage::Led => assert_ne!(target, Target::Strays, "the leader first"),
+            Stage::Orphaned { .. } => {
+                assert!(
+                    matches!(target, Target::Everyone | Target::Strays),
+                    "{target:?}: there is no leader"
+                );
+            }
+        }
+    }
+
+    fn note_notice(&mut self, step: &Step<'_>, notice: &Notice) {
+        match notice {
+            Notice::Stuck { slot, pids } => {
+                assert!(!pids.is_empty(), "stuck is named by pid");
+                let life = self.lives.get_mut(&step.names[slot]).expect("stuck and not alive");
+                assert!(life.killed.is_some_and(|killed| killed + STUCK_AFTER <= step.now), "stuck too soon");
+                assert_eq!(life.stuck.replace(step.now), None, "stuck is said once");
+            }
+            Notice::Draining { cause, .. } => {
+                assert_eq!(self.course, Course::Up, "the end begins once");
+                let own_code = |ledger: &mut Ledger| match step.event {
+                    Event::LeaderExited { slot, .. }
+                    | Event::SpawnFailed { slot, .. }
+                    | Event::Remaining { slot, .. } => ledger.place(*slot).last_code,
+                    other => panic!("{other:?} is no failure"),
+                };
+                let begun = match cause {
+                    Cause::Signal(Signal::INT) => Begun::Asked(130),
+                    Cause::Signal(_) | Cause::ReaderGone => Begun::Asked(0),
+                    Cause::Essential(_) | Cause::FailFast(_) => Begun::Failure(own_code(self)),
+                };
+                self.course = Course::Ending { since: step.now, begun, force: Force::Unused };
+            }
+            Notice::Failed { slot, reason } => {
+                let place = *self.place(step.names[slot]);
+                match reason {
+                    Verdict::Never | Verdict::GaveUp { .. } => {}
+                    Verdict::NeverRan => assert!(matches!(place.last_code, 126 | 127), "{place:?}"),
+                }
+                self.first_failure.get_or_insert(place.last_code);
+            }
+            _ => {}
+        }
+    }
+
+    fn check_exit(&mut self, step: &Step<'_>, code: u8) {
+        let fail_fast = step.rules.habits.fail_fast == FailFast::Yes;
+        let wanted = match self.course {
+            Course::Over => panic!("one exit"),
+            Course::Up => {
+                assert!(self.lives.is_empty(), "exit while something is alive: {:?}", self.lives);
+                assert!(!fail_fast, "the first exit would have ended everything");
+                self.first_failure.unwrap_or(0)
+            }
+            Course::Ending { since, begun, force } => {
+                for life in self.lives.values() {
+                    let waited = life.stuck.is_some_and(|stuck| stuck.max(since) + STUCK_AFTER <= step.now);
+                    assert!(waited, "exit while something is alive: {life:?}");
+                }
+                match (self.lives.is_empty(), begun, force) {
+                    (false, _, _) => 1,
+                    (true, Begun::Failure(code), _) | (true, Begun::Asked(code), Force::Unused) => code,
+                    (true, Begun::Asked(_), Force::Used) => 137,
+                }
+            }
+        };
+        assert_eq!(code, wanted, "the exit code");
+        self.course = Course::Over;
+    }
+
+    /// What begins the end, and that everybody is asked to end at the same moment.
+    fn check_course(&mut self, step: &Step<'_>) {
+        let habits = step.rules.habits;
+        let ends = match step.event {
+            Event::ReaderGone => true,
+            Event::Received(signal) => match *signal {
+                Signal::INT | Signal::TERM | Signal::PWR | Signal::RTMIN_3 | Signal::QUIT => true,
+                Signal::HUP => habits.hangup == Hangup::Drain,
+                _ => false,
+            },
+            _ => false,
+        };
+        assert!(!ends || self.course != Course::Up, "{:?} drains everything", step.event);
+        if self.course == Course::Up || !self.looks_at_all() {
+            return;
+        }
+        for (slot, life) in &self.lives {
+            if life.stage != Stage::Ordered {
+                let asked = life.deadline.is_some() || life.killed.is_some();
+                assert!(asked, "{slot:?} is not asked to end: {life:?}");
+                assert!(self.haste == Haste::NotAsked || life.killed.is_some(), "{slot:?} is not killed");
+            }
+        }
+    }
+
+    /// What follows a life that ended by itself: the right verdict, or a wait of the right length.
+    fn check_sequel(&mut self, step: &Step<'_>, told: Told, supervisor: &Supervisor) {
+        let (key, uptime) = match told {
+            Told::Late | Told::Other => return,
+            Told::OwnEnd(key, uptime) => (key, Some(uptime)),
+            Told::Shortage(key) => (key, None),
+        };
+        let policy = &step.rules.members[key.type_index].policy;
+        let of_slot = |notice: &&Notice| notice.slot().is_some_and(|name| step.names[name] == key);
+        let phase = phase_of(supervisor, key);
+        let place = self.places.get_mut(&key).expect("a slot of the formation");
+        let verdict = step.notices().filter(of_slot).find_map(|notice| match notice {
+            Notice::Failed { reason, .. } => Some(*reason),
+            _ => None,
+        });
+        let (least, most) = if let Some(uptime) = uptime {
+            if step.rules.habits.fail_fast == FailFast::Yes {
+                assert_ne!(self.course, Course::Up, "--fail-fast");
+                return;
+            }
+            match (policy.restart, place.last_code, verdict) {
+                (_, 126 | 127, Some(Verdict::NeverRan)) => return,
+                (Restart::OnFailure | Restart::Never, 0, verdict) => {
+                    assert_eq!((phase, verdict), (&Phase::Completed, None));
+                    return;
+                }
+                (Restart::Never, _, verdict) => {
+                    assert_eq!(verdict, Some(Verdict::Never));
+                    return;
+                }
+                (Restart::Always | Restart::OnFailure, _, _) => {}
+            }
+            place.shortages = 0;
+            place.failures = if uptime >= policy.backoff.reset_after { 1 } else { place.failures + 1 };
+            let failures = place.failures;
+            if policy.backoff.give_up_after > 0 && failures >= policy.backoff.give_up_after {
+                assert_eq!(verdict, Some(Verdict::GaveUp { failures }));
+                return;
+            }
+            let base = match failures {
+                1 => Duration::ZERO,
+                n => (policy.backoff.first * 2_u32.saturating_pow(n - 2)).min(policy.backoff.max),
+            };
+            (base.mul_f64(0.8), base.mul_f64(1.2))
+        } else {
+            let base = Duration::from_secs(2_u64.saturating_pow(place.shortages).min(30));
+            place.shortages += 1;
+            (base, base.mul_f64(1.2))
+        };
+        let Phase::Backoff { due } = *phase else { panic!("{phase:?} after {told:?}, {verdict:?}") };
+        let closest = place.last_start.map_or(Time::ZERO, |last| last + CLOSEST_STARTS);
+        // A nanosecond for the rounding of fractions.
+        let least = (step.now + least.saturating_sub(Duration::from_nanos(1))).max(closest);
+        let most = (step.now + most + Duration::from_nanos(1)).max(closest);
+        assert!((least..=most).contains(&due), "{due} is not within {least} and {most}: {place:?}");
+        let said = step.notices().filter(of_slot).find_map(|notice| match notice {
+            Notice::Exited { then: Then::Restart { delay_ms }, .. }
+            | Notice::NotStarted { then: Then::Restart { delay_ms }, .. }
+            | Notice::Restarting { delay_ms, .. } => Some(u128::from(*delay_ms)),
+            _ => None,
+        });
+        assert_eq!(said, Some((due - step.now).as_millis()), "the wait is said");
+    }
+
+    /// The supervisor's own view against this one.
+    fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
+        let deadline = supervisor.deadline();
+        if self.course == Course::Over {
+            assert_eq!(deadline, None, "nothing follows the exit");
+            return;
+        }
+        if *step.event == Event::Woke {
+            let spawned = step.actions.iter().any(|action| matches!(action, Action::Spawn { .. }));
+            let later = deadline.is_none_or(|deadline| deadline > step.now);
+            assert!(later || spawned, "woken at {} for nothing: {deadline:?}", step.now);
+        }
+        if !self.looks_at_all() {
+            return;
+        }
+        let mut running = 0;
+        let mut resting = 0;
+        for (key, slot) in supervisor.slots() {
+            let phase = slot.phase();
+            match (self.lives.get(&key), phase) {
+                (Some(life), Phase::Lost) => assert!(life.stuck.is_some(), "lost, and never stuck"),
+                (live, phase) => assert_eq!(live.map(|life| life.instance), phase.instance(), "{phase:?}"),
+            }
+            match (self.course, phase) {
+                (Course::Up, Phase::Stopped | Phase::Lost | Phase::Leaving { .. })
+                | (
+                    Course::Ending { .. },
+                    Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running(_),
+                ) => {
+                    panic!("{phase:?} while {:?}", self.course)
+                }
+                (Course::Up, Phase::Running(_)) => running += 1,
+                (
+                    Course::Up,
+                    Phase::Completed | Phase::Failed | Phase::Stuck { .. } | Phase::Starting { .. },
+                ) => {
+                    resting += 1;
+                }
+                (Course::Up | Course::Ending { .. } | Course::Over, _) => {}
+            }
+        }
+        let phases = supervisor.slots().map(|(_, slot)| slot.phase().deadline());
+        assert_eq!(deadline, phases.flatten().min(), "the agenda knows every deadline");
+        if self.course == Course::Up && deadline.is_none() {
+            assert_eq!(running + resting, self.places.len(), "when quiet, what should run runs");
+        }
+    }
+
+    /// Whether every slot is looked at in this step: in a large formation only now and then.
+    fn looks_at_all(&self) -> bool {
+        self.places.len() <= MANY || self.steps.is_multiple_of(997)
+    }
+
+    fn life(&mut self, slot: SlotKey, instance: InstanceId) -> &mut Life {
+        let life = self.lives.get_mut(&slot).filter(|life| life.instance == instance);
+        life.unwrap_or_else(|| panic!("{instance:?} is not alive in {slot:?}"))
+    }
+
+    fn place(&mut self, key: SlotKey) -> &mut Place {
+        self.places.get_mut(&key).expect("a slot of the formation")
+    }
+}
+
+fn phase_of(supervisor: &Supervisor, key: SlotKey) -> &Phase {
+    let mut slots = supervisor.slots();
+    slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")
+}

@@ -1,0 +1,9 @@
+//! Stories: what a user of a formation sees, one for each rule of the contract, in the order of an instance's life.
+//!
+//! Each says everything that was ordered, with its time in seconds: nothing else happened.
+
+mod ending;
+mod restarting;
+mod signals;
+mod starting;
+mod stopping;

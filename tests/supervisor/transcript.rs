@@ -1,0 +1,84 @@
+//! What the supervisor orders, a line each, as a story tells it: `spawn web.1`, `SIGTERM to the leader of web.1`.
+
+use std::fmt::Display;
+
+use supervise::api::{ExitStatus, Notice, Process, SlotName, Then, TypeName, Verdict};
+use supervise::supervisor::{Action, SlotKey, Target};
+
+/// The line of an action.
+pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> String {
+    match action {
+        Action::Spawn { slot, .. } => format!("spawn {}", name(*slot)),
+        Action::Stop { slot, target, signal, .. } => {
+            format!("{signal} to {} of {}", whom(*target), name(*slot))
+        }
+        Action::Kill { slot, target, .. } => format!("kill {} of {}", whom(*target), name(*slot)),
+        Action::Look { slot, .. } => format!("look at {}", name(*slot)),
+        Action::Pass { signal } => format!("pass {signal}"),
+        Action::Suspend => "suspend".to_owned(),
+        Action::Resume => "resume".to_owned(),
+        Action::Announce { notice, after: None } => notice_line(notice),
+        Action::Announce { notice, after: Some(_) } => {
+            format!("{} (after its last words)", notice_line(notice))
+        }
+        Action::ReadOn => "read on".to_owned(),
+        Action::Exit { code } => format!("exit {code}"),
+    }
+}
+
+fn whom(target: Target) -> &'static str {
+    match target {
+        Target::Leader => "the leader",
+        Target::Group => "the group",
+        Target::Everyone => "everyone",
+        Target::Strays => "the strays",
+    }
+}
+
+fn notice_line(notice: &Notice) -> String {
+    match notice {
+        Notice::Started { slot, .. } => format!("{slot} started"),
+        Notice::NotStarted { slot, error, then } => format!("{slot} not started: {error}{}", next(then)),
+        Notice::Exited { slot, status, then, .. } => format!("{slot} {}{}", ended(*status), next(then)),
+        Notice::Restarting { slot, delay_ms } => format!("{slot} again in {delay_ms}ms"),
+        Notice::Completed { slot } => format!("{slot} completed"),
+        Notice::Failed { slot, reason } => match reason {
+            Verdict::Never => format!("{slot} failed, never to be restarted"),
+            Verdict::GaveUp { failures } => format!("{slot} failed {failures} times"),
+            Verdict::NeverRan => format!("{slot} failed, it never ran"),
+        },
+        Notice::Draining { cause, deadline_ms, alive } => {
+            format!("{cause}: draining [{}] at most {deadline_ms}ms", counted(alive))
+        }
+        Notice::Killed { slot, reason } => format!("{slot} killed: {reason:?}"),
+        Notice::Stuck { slot, pids } => format!("{slot} stuck: {}", joined(pids.iter().map(|pid| pid.raw()))),
+        Notice::Ended { code, because: Some(slot) } => format!("ended with {code} because of {slot}"),
+        Notice::Ended { code, because: None } => format!("ended with {code}"),
+        other => other.to_string(),
+    }
+}
+
+fn ended(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exited {code}"),
+        ExitStatus::Signal { signal, .. } => format!("died of {signal}"),
+    }
+}
+
+fn next(then: &Then) -> String {
+    let pids = |processes: &[Process]| joined(processes.iter().map(|process| process.pid.raw()));
+    match then {
+        Then::Restart { delay_ms } => format!(", again in {delay_ms}ms"),
+        Then::StopLeftovers { processes } => format!(", stopping {}", pids(processes)),
+        Then::LetBe { processes } => format!(", letting {} be", pids(processes)),
+        Then::Rest => String::new(),
+    }
+}
+
+fn counted(counts: &[(TypeName, u32)]) -> String {
+    joined(counts.iter().map(|(name, count)| format!("{name}={count}")))
+}
+
+fn joined(items: impl Iterator<Item = impl Display>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+}
