@@ -96,23 +96,29 @@ impl Supervisor {
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
-                step.order(Action::Kill { slot: key, instance: life.instance, target: Target::Everyone });
+                self.order_kill(step, key, life);
                 let body = Body::Rest(living);
                 self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
             }
-            Phase::Stuck { life, ending } => {
+            Phase::Stuck { life, body: Body::Leader, ending } => {
                 if !self.say_exit(step, key, life, status, &living) {
-                    self.gone(step, key, ending);
+                    return self.gone(step, key, ending);
                 }
+                self.order_kill(step, key, life);
+                self.enter(key, Phase::Stuck { life, body: Body::Rest(living), ending });
             }
-            Phase::Leaving { life, .. } => {
+            Phase::Leaving { life, body: Body::Leader, until } => {
                 if !self.say_exit(step, key, life, status, &living) {
-                    self.gone(step, key, Ending::Asked);
+                    return self.gone(step, key, Ending::Asked);
                 }
+                self.order_kill(step, key, life);
+                self.enter(key, Phase::Leaving { life, body: Body::Rest(living), until });
             }
             // It has no leader, or its leader's end was told already.
             Phase::Draining { body: Body::Rest(_), .. }
             | Phase::Killing { body: Body::Rest(_), .. }
+            | Phase::Stuck { body: Body::Rest(_), .. }
+            | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
@@ -181,37 +187,50 @@ impl Supervisor {
 
     fn remaining(&mut self, step: &mut Step, key: SlotKey, living: Vec<Process>) {
         match (self.slot(key).phase.clone(), living.is_empty()) {
-            // While the leader lives, or is a zombie whose end is about to be told, only a late look says something new.
-            (Phase::Running(_) | Phase::Starting { .. } | Phase::Draining { body: Body::Leader, .. }, _)
+            // The leader lives, or is a zombie whose end is about to be told with all that it leaves behind.
+            (
+                Phase::Running(_)
+                | Phase::Starting { .. }
+                | Phase::Draining { body: Body::Leader, .. }
+                | Phase::Stuck { body: Body::Leader, .. }
+                | Phase::Leaving { body: Body::Leader, .. },
+                _,
+            )
             | (Phase::Killing { body: Body::Leader, .. }, true) => {}
             (
                 Phase::Draining { body: Body::Rest(_), ending, .. }
                 | Phase::Killing { body: Body::Rest(_), ending, .. }
-                | Phase::Stuck { ending, .. },
+                | Phase::Stuck { body: Body::Rest(_), ending, .. },
                 true,
             ) => self.gone(step, key, ending),
-            (Phase::Leaving { .. }, true) => self.gone(step, key, Ending::Asked),
+            (Phase::Leaving { body: Body::Rest(_), .. }, true) => self.gone(step, key, Ending::Asked),
             (Phase::Draining { life, body: Body::Rest(_), deadline, ending }, false) => {
                 self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
             }
+            (Phase::Killing { life, body, patience, ending, .. }, false) if patience <= step.now => {
+                let pids = living.iter().map(|process| process.pid).collect();
+                step.announce(Notice::Stuck { slot: self.name(key), pids });
+                self.enter(key, Phase::Stuck { life, body, ending });
+                self.settle(step, key);
+            }
+            // Somebody was born while we killed.
             (Phase::Killing { life, body, look_at, patience, ending }, false) => {
-                if patience <= step.now {
-                    let pids = living.iter().map(|process| process.pid).collect();
-                    step.announce(Notice::Stuck { slot: self.name(key), pids });
-                    self.enter(key, Phase::Stuck { life, ending });
-                    self.settle(step, key);
-                    return;
-                }
-                // Somebody was born while we killed.
-                step.order(Action::Kill { slot: key, instance: life.instance, target: Target::Everyone });
+                self.order_kill(step, key, life);
                 let body = match body {
                     Body::Leader => Body::Leader,
                     Body::Rest(_) => Body::Rest(living),
                 };
                 self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
             }
-            (Phase::Stuck { .. } | Phase::Leaving { .. }, false)
-            | (
+            (Phase::Stuck { life, body: Body::Rest(_), ending }, false) => {
+                self.order_kill(step, key, life);
+                self.enter(key, Phase::Stuck { life, body: Body::Rest(living), ending });
+            }
+            (Phase::Leaving { life, body: Body::Rest(_), until }, false) => {
+                self.order_kill(step, key, life);
+                self.enter(key, Phase::Leaving { life, body: Body::Rest(living), until });
+            }
+            (
                 Phase::Pending { .. }
                 | Phase::Backoff { .. }
                 | Phase::Lost

@@ -78,9 +78,9 @@ impl Supervisor {
             }
 
             (Goal::Up, Phase::Stuck { .. } | Phase::Leaving { .. }) => {}
-            (Goal::Down | Goal::Dead, Phase::Stuck { life, .. }) => {
-                let (life, until) = (*life, step.now + STUCK_AFTER);
-                self.enter(key, Phase::Leaving { life, until });
+            (Goal::Down | Goal::Dead, Phase::Stuck { life, body, .. }) => {
+                let (life, body, until) = (*life, body.clone(), step.now + STUCK_AFTER);
+                self.enter(key, Phase::Leaving { life, body, until });
             }
             (Goal::Down | Goal::Dead, Phase::Leaving { until, .. }) => {
                 if *until <= step.now {
@@ -116,22 +116,27 @@ impl Supervisor {
     }
 
     fn kill(&mut self, step: &mut Step, key: SlotKey, life: Life, body: Body, ending: Ending) {
+        let reason = match self.slot(key).goal {
+            Goal::Dead => KillReason::Asked,
+            Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(self.policy(key).drain) },
+        };
+        step.announce(Notice::Killed { slot: self.name(key), reason });
+        self.order_kill(step, key, life);
+        let patience = step.now + STUCK_AFTER;
+        self.enter(key, Phase::Killing { life, body, look_at: patience, patience, ending });
+    }
+
+    /// SIGKILL to whoever of an instance concerns us.
+    pub(super) fn order_kill(&mut self, step: &mut Step, key: SlotKey, life: Life) {
         let policy = self.policy(key);
         let target = match (policy.leftovers, policy.stop_scope) {
             (Leftovers::Stop, StopScope::Leader | StopScope::Group) => Target::Everyone,
             (Leftovers::Leave, StopScope::Leader) => Target::Leader,
             (Leftovers::Leave, StopScope::Group) => Target::Group,
         };
-        let reason = match self.slot(key).goal {
-            Goal::Dead => KillReason::Asked,
-            Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(policy.drain) },
-        };
-        step.announce(Notice::Killed { slot: self.name(key), reason });
         step.order(Action::Kill { slot: key, instance: life.instance, target });
         if let Course::Ending(end) = &mut self.course {
             end.note_kill();
         }
-        let patience = step.now + STUCK_AFTER;
-        self.enter(key, Phase::Killing { life, body, look_at: patience, patience, ending });
     }
 }

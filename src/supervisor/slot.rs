@@ -89,6 +89,8 @@ pub enum Phase {
     Stuck {
         /// Which life.
         life: Life,
+        /// Who of it lives.
+        body: Body,
         /// What follows should it ever be gone.
         ending: Ending,
     },
@@ -96,6 +98,8 @@ pub enum Phase {
     Leaving {
         /// Which life.
         life: Life,
+        /// Who of it lives.
+        body: Body,
         /// Until when.
         until: Time,
     },

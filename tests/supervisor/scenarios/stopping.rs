@@ -368,3 +368,26 @@ fn a_drain_of_nothing_kills_at_once() {
         "1.000 exit 137",
     ]);
 }
+
+#[test]
+fn a_leader_that_was_stuck_is_told_of_once_and_what_it_leaves_is_killed() {
+    let mut world = running(vec![member("web", 1)], Script::runs().led_by(UNKILLABLE));
+    let (instance, key) = world.core.alive().next().expect("web.1 runs");
+    world.signal(Signal::TERM);
+    world.pass(ms(9_100));
+    world.skip();
+    let status = ExitStatus::Code(0);
+    let living = vec![Process { pid: 150.try_into().expect("a pid"), name: "app".to_owned() }];
+    // Nobody is left beside the leader, whose own end is about to be told.
+    world.tell(Event::Remaining { slot: key, instance, living: Vec::new() });
+    world.saw(&[]);
+    world.tell(Event::LeaderExited { slot: key, instance, status, living: living.clone() });
+    world.saw(&[
+        "10.100 web.1 exited 0, stopping 150 (after its last words)",
+        "10.100 kill everyone of web.1",
+    ]);
+    world.tell(Event::LeaderExited { slot: key, instance, status, living });
+    world.saw(&[]);
+    world.tell(Event::Remaining { slot: key, instance, living: Vec::new() });
+    world.saw(&["10.100 ended with 137", "10.100 exit 137"]);
+}
