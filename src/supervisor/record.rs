@@ -185,7 +185,14 @@ impl Supervisor {
         remains
     }
 
-    fn remaining(&mut self, step: &mut Step, key: SlotKey, living: Vec<Process>) {
+    fn remaining(&mut self, step: &mut Step, key: SlotKey, mut living: Vec<Process>) {
+        if let (Phase::Killing { life, body: Body::Leader, .. }, Leftovers::Leave) =
+            (&self.slot(key).phase, self.policy(key).leftovers)
+        {
+            // Only the leader was killed; nobody else has survived anything.
+            let leader = life.leader;
+            living.retain(|process| process.pid == leader);
+        }
         match (self.slot(key).phase.clone(), living.is_empty()) {
             // The leader lives, or is a zombie whose end is about to be told with all that it leaves behind.
             (

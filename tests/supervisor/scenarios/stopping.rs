@@ -391,3 +391,30 @@ fn a_leader_that_was_stuck_is_told_of_once_and_what_it_leaves_is_killed() {
     world.tell(Event::Remaining { slot: key, instance, living: Vec::new() });
     world.saw(&["10.100 ended with 137", "10.100 exit 137"]);
 }
+
+#[test]
+fn with_leftovers_leave_nobody_but_the_leader_is_ever_called_stuck() {
+    // It was killed and is a zombie that nobody has looked after yet; its descendant lives, and may.
+    let script = Script::runs().led_by(dies_hard(ms(1_500))).with(STUBBORN);
+    let mut world = running(vec![with(member("web", 1), leave)], script);
+    let (instance, key) = world.core.alive().next().expect("web.1 runs");
+    world.signal(Signal::TERM);
+    world.pass(ms(8_500));
+    world.skip().oversleep(ms(600));
+    let living = vec![Process { pid: 102.try_into().expect("a pid"), name: "app".to_owned() }];
+    world.tell(Event::Remaining { slot: key, instance, living });
+    world.saw(&[]);
+
+    // The leader itself is: 101.
+    let script = Script::runs().led_by(UNKILLABLE).with(STUBBORN);
+    let mut world = running(vec![with(member("web", 1), leave)], script);
+    world.signal(Signal::TERM);
+    world.pass(ms(8_500));
+    world.skip().run_to_exit();
+    world.saw(&[
+        "10.000 look at web.1",
+        "10.000 web.1 stuck: 101",
+        "11.000 ended with 1 because of web.1",
+        "11.000 exit 1",
+    ]);
+}
