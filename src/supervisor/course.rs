@@ -67,13 +67,13 @@ impl Supervisor {
                     step.announce(Notice::NotInThisVersion { asked: "reload (SIGHUP)".to_owned() });
                 }
             },
-            Signal::QUIT => {
-                self.end(step, Cause::Signal(signal), None);
-                match self.habits.terminal {
-                    Terminal::Present => self.set_goals(step, Goal::Dead),
-                    Terminal::Absent => {}
+            Signal::QUIT => match (self.habits.terminal, &self.course) {
+                (Terminal::Absent, _) => self.end(step, Cause::Signal(signal), None),
+                (Terminal::Present, Course::Up { .. }) => {
+                    self.begin_end(step, Cause::Signal(signal), None, Goal::Dead);
                 }
-            }
+                (Terminal::Present, Course::Ending(_) | Course::Over) => self.set_goals(step, Goal::Dead),
+            },
             Signal::TSTP => match self.habits.init {
                 Init::Yes => {}
                 Init::No => {
@@ -97,11 +97,14 @@ impl Supervisor {
         }
     }
 
-    /// Begins the end, unless it has begun.
+    /// Drains everything, unless the end has begun.
     pub(super) fn end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>) {
-        if !matches!(self.course, Course::Up { .. }) {
-            return;
+        if matches!(self.course, Course::Up { .. }) {
+            self.begin_end(step, cause, failure, Goal::Down);
         }
+    }
+
+    fn begin_end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>, goal: Goal) {
         let mut alive = Vec::new();
         let mut longest = Duration::ZERO;
         for kind in &self.types {
@@ -111,10 +114,14 @@ impl Supervisor {
                 alive.push((kind.member.name.clone(), u32::try_from(count).unwrap_or(u32::MAX)));
             }
         }
-        step.announce(Notice::Draining { cause: cause.clone(), deadline_ms: millis(longest), alive });
+        let deadline_ms = match goal {
+            Goal::Up | Goal::Down => millis(longest),
+            Goal::Dead => 0,
+        };
+        step.announce(Notice::Draining { cause: cause.clone(), deadline_ms, alive });
         step.order(Action::ReadOn);
         self.course = Course::Ending(End { cause, failure, first_interrupt: None, force: Force::Unused });
-        self.set_goals(step, Goal::Down);
+        self.set_goals(step, goal);
     }
 
     fn set_goals(&mut self, step: &mut Step, goal: Goal) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use supervise::api::{ExitStatus, InstanceId, Pid, Process, Signal};
+use supervise::api::{ExitStatus, InstanceId, Notice, Pid, Process, Signal};
 use supervise::app::Policy;
 use supervise::supervisor::{
     Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Target, Time,
@@ -296,6 +296,14 @@ impl World {
     /// The exit code, if there was an exit.
     pub(crate) fn exit(&self) -> Option<u8> {
         self.exit
+    }
+
+    /// Everything that was announced, in order.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Announce { notice, .. } => Some(notice),
+            _ => None,
+        })
     }
 
     /// Whether any process is alive, except those that were let be and those that cannot be killed.

@@ -79,6 +79,11 @@ impl fmt::Display for Notice {
             Notice::Failed { slot, reason: Verdict::NeverRan } => {
                 write!(f, "{slot} failed; its command cannot be executed, so it will not be restarted")
             }
+            Notice::Draining { cause, deadline_ms: 0, alive }
+                if alive.iter().any(|(_, count)| *count > 0) =>
+            {
+                write!(f, "{cause}: killing {}", equations(alive))
+            }
             Notice::Draining { cause, deadline_ms, alive } if alive.iter().any(|(_, count)| *count > 0) => {
                 write!(f, "{cause}: draining {}, at most {}", equations(alive), millis(*deadline_ms))
             }

@@ -235,3 +235,24 @@ fn a_signal_before_anything_is_started_ends_at_once() {
     world.tell(Event::Woke);
     world.saw(&[]);
 }
+
+#[test]
+fn quit_from_a_terminal_kills_now_and_asks_nobody_to_end_first() {
+    let mut world = slow(habits());
+    world.signal(Signal::QUIT);
+    let sentences: Vec<String> = world.notices().map(ToString::to_string).collect();
+    assert!(sentences.contains(&"SIGQUIT: killing web=2".to_owned()), "{sentences:?}");
+    assert_eq!(world.run_to_exit(), 137);
+    world.saw(&[
+        "1.000 SIGQUIT: draining [web=2] at most 0ms",
+        "1.000 read on",
+        "1.000 web.1 killed: Asked",
+        "1.000 kill everyone of web.1",
+        "1.000 web.2 killed: Asked",
+        "1.000 kill everyone of web.2",
+        "1.000 web.1 died of SIGKILL (after its last words)",
+        "1.000 web.2 died of SIGKILL (after its last words)",
+        "1.000 ended with 137",
+        "1.000 exit 137",
+    ]);
+}
