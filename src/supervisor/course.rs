@@ -26,6 +26,13 @@ pub(super) enum Course {
     Over,
 }
 
+/// Whether a SIGTSTP stopped the whole job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    Going,
+    Suspended,
+}
+
 /// A child whose failure decides our exit code.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
@@ -79,9 +86,17 @@ impl Supervisor {
                 Init::No => {
                     step.announce(Notice::Suspended);
                     step.order(Action::Suspend);
+                    self.job = Job::Suspended;
                 }
             },
-            Signal::CONT => step.order(Action::Resume),
+            Signal::CONT => {
+                step.order(Action::Resume);
+                match std::mem::replace(&mut self.job, Job::Going) {
+                    Job::Suspended => step.announce(Notice::Resumed),
+                    // Whoever sent it continued nothing: systemd sends one after each TERM (systemd.kill(5)).
+                    Job::Going => {}
+                }
+            }
             other => step.order(Action::Pass { signal: other }),
         }
     }

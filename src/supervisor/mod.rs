@@ -28,7 +28,7 @@ use crate::api::{InstanceId, Notice, SlotName, TypeName};
 use crate::app::{Form, Policy, ProcessType};
 
 use backoff::Dice;
-use course::Course;
+use course::{Course, Job};
 
 pub use action::{Action, Target};
 pub use event::{Event, SpawnError, SpawnErrorKind};
@@ -145,6 +145,7 @@ pub struct Supervisor {
     habits: Habits,
     types: Vec<Type>,
     course: Course,
+    job: Job,
     /// When which slot needs attention: the earliest first, among equals in formation order.
     agenda: BTreeSet<(Time, SlotKey)>,
     /// How many slots are not final.
@@ -203,6 +204,7 @@ impl Supervisor {
             habits,
             types,
             course: Course::Up { first_failure: None },
+            job: Job::Going,
             agenda: BTreeSet::new(),
             unsettled: 0,
             next_instance: 1,

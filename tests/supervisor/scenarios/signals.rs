@@ -256,3 +256,15 @@ fn quit_from_a_terminal_kills_now_and_asks_nobody_to_end_first() {
         "1.000 exit 137",
     ]);
 }
+
+#[test]
+fn tstp_stops_the_whole_job_and_cont_goes_on() {
+    let mut world = slow(habits());
+    world.signal(Signal::TSTP);
+    world.saw(&["1.000 suspended with everything; `fg` or SIGCONT goes on", "1.000 suspend"]);
+    world.signal(Signal::CONT);
+    world.saw(&["1.000 resume", "1.000 going on"]);
+    // Nothing was suspended this time: systemd sends one after each TERM (systemd.kill(5)).
+    world.signal(Signal::CONT);
+    world.saw(&["1.000 resume"]);
+}
