@@ -6,8 +6,8 @@ use crate::api::{Cause, ExitStatus, InstanceId, Notice, Pid, Process, Then};
 use crate::app::{Leftovers, StopScope};
 
 use super::{
-    Action, Body, Ending, Event, FailFast, Goal, Life, Outcome, Phase, SlotKey, SpawnError, SpawnErrorKind,
-    Step, Supervisor, Target, millis,
+    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Record, SlotKey, SpawnError,
+    SpawnErrorKind, Step, Supervisor, Target, millis,
 };
 
 impl Supervisor {
@@ -48,6 +48,12 @@ impl Supervisor {
         if let Phase::Starting { since, .. } = self.slot(key).phase {
             step.announce(Notice::Started { slot: self.name(key), pid, port: self.port(key) });
             self.enter(key, Phase::Running(Life { instance, leader: pid, since }));
+            let kind = &mut self.types[key.type_index];
+            match kind.member.found_by {
+                FoundBy::Us => kind.record = Record::Ran,
+                // Only time will tell.
+                FoundBy::Shell => {}
+            }
             self.settle(step, key);
         }
     }

@@ -8,8 +8,8 @@ use crate::app::Restart;
 use super::backoff::Next;
 use super::course::Failure;
 use super::{
-    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Outcome, Phase, Record, SlotKey, SpawnErrorKind, Step,
-    Supervisor, Time, millis,
+    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Outcome, Phase, Record, Slot, SlotKey, SpawnErrorKind,
+    Step, Supervisor, Time, millis,
 };
 
 /// What follows a life that ended by itself.
@@ -72,17 +72,14 @@ impl Supervisor {
             Outcome::NotStarted(_) => true,
             Outcome::Exited { .. } => kind.member.found_by == FoundBy::Shell && (code == 126 || code == 127),
         };
-        if !unusable || uptime >= RAN {
+        let ran = |slot: &Slot| matches!(slot.phase, Phase::Running(life) if now - life.since >= RAN);
+        if !unusable || uptime >= RAN || (kind.record == Record::Blank && kind.slots.iter().any(ran)) {
             kind.record = Record::Ran;
         }
-        let others_run = kind
-            .slots
-            .iter()
-            .any(|slot| matches!(slot.phase, Phase::Running(life) if now - life.since >= RAN));
         if self.habits.fail_fast == FailFast::Yes {
             return Sequel::EndsAll { code };
         }
-        if unusable && kind.record == Record::Blank && !others_run {
+        if unusable && kind.record == Record::Blank {
             return Sequel::Failed { verdict: Verdict::NeverRan, code };
         }
         match (kind.member.policy.restart, code) {

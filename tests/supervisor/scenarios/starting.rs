@@ -221,3 +221,18 @@ fn what_is_told_of_an_earlier_life_changes_nothing() {
     }
     world.saw(&[]);
 }
+
+#[test]
+fn a_program_that_a_sister_is_running_was_found() {
+    let mut world =
+        World::new(vec![member("web", 2)]).script(slot(0, 2), [Script::fails(SpawnErrorKind::NotFound)]);
+    world.pass(ms(250));
+    world.saw(&[
+        "0.000 spawn web.1",
+        "0.000 spawn web.2",
+        "0.000 web.1 started",
+        "0.000 web.2 not started: NotFound, again in 250ms",
+        "0.250 spawn web.2",
+        "0.250 web.2 started",
+    ]);
+}
