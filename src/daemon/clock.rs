@@ -17,12 +17,12 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Time {
-        Time::after(self.start.elapsed().saturating_sub(self.stood_still))
+        Time::ZERO + self.start.elapsed().saturating_sub(self.stood_still)
     }
 
     /// The moment at which a time will have come, if nobody suspends us.
     pub(super) fn instant(&self, time: Time) -> Instant {
-        self.start + self.stood_still + time.since(Time::ZERO)
+        self.start + self.stood_still + (time - Time::ZERO)
     }
 
     /// Runs something during which no time passes.

@@ -106,7 +106,7 @@ impl Supervisor {
         if let Course::Ending(end) = &mut self.course {
             match end.first_interrupt {
                 None => end.first_interrupt = Some(step.now),
-                Some(first) if step.now.since(first) >= SECOND_INTERRUPT => self.set_goals(step, Goal::Dead),
+                Some(first) if step.now - first >= SECOND_INTERRUPT => self.set_goals(step, Goal::Dead),
                 Some(_) => {}
             }
         }

@@ -15,20 +15,9 @@ pub struct Time(u64);
 impl Time {
     /// The beginning.
     pub const ZERO: Time = Time(0);
-
-    /// So long after the beginning; 584 years at most.
-    #[must_use]
-    pub fn after(elapsed: Duration) -> Time {
-        Time(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// How long ago `earlier` was; zero if it is yet to come.
-    #[must_use]
-    pub fn since(self, earlier: Time) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
 }
 
+/// So much later, 584 years after the beginning at most.
 impl Add<Duration> for Time {
     type Output = Time;
 
@@ -37,11 +26,12 @@ impl Add<Duration> for Time {
     }
 }
 
+/// How long ago `earlier` was; zero if it is yet to come.
 impl Sub for Time {
     type Output = Duration;
 
     fn sub(self, earlier: Time) -> Duration {
-        self.since(earlier)
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
