@@ -7,7 +7,7 @@ use crate::app::{Leftovers, StopScope};
 
 use super::{
     Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Record, SlotKey, SpawnError,
-    SpawnErrorKind, Step, Supervisor, Target, millis,
+    Step, Supervisor, Target, millis,
 };
 
 impl Supervisor {
@@ -64,18 +64,19 @@ impl Supervisor {
         }
         let name = self.name(key);
         let said = |then| Notice::NotStarted { slot: name, error: error.message, then };
-        match (self.slot(key).goal, error.kind) {
-            (Goal::Down | Goal::Dead, _) => {
+        match (self.slot(key).goal, error.kind.code()) {
+            (Goal::Down | Goal::Dead, Some(_) | None) => {
                 step.announce(said(Then::Rest));
                 self.enter(key, Phase::Stopped);
             }
-            (Goal::Up, SpawnErrorKind::Shortage) => {
+            // The system was short of something.
+            (Goal::Up, None) => {
                 let wait = self.types[key.type_index].slots[super::index(key)].streak.short(&mut self.dice);
                 step.announce(said(Then::Restart { delay_ms: millis(wait) }));
                 self.enter(key, Phase::Backoff { due: step.now + wait });
             }
-            (Goal::Up, kind @ (SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable)) => {
-                let sequel = self.sequel(key, Outcome::NotStarted(kind), step.now);
+            (Goal::Up, Some(code)) => {
+                let sequel = self.sequel(key, Outcome::NotStarted { code }, step.now);
                 step.announce(said(sequel.then()));
                 self.follow(step, key, sequel);
             }

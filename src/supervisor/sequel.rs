@@ -8,8 +8,8 @@ use crate::app::Restart;
 use super::backoff::Next;
 use super::course::Failure;
 use super::{
-    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Outcome, Phase, Record, Slot, SlotKey, SpawnErrorKind,
-    Step, Supervisor, Time, millis,
+    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Outcome, Phase, Record, Slot, SlotKey, Step, Supervisor,
+    Time, millis,
 };
 
 /// What follows a life that ended by itself.
@@ -63,13 +63,10 @@ impl Supervisor {
         let kind = &mut self.types[key.type_index];
         let (code, uptime) = match outcome {
             Outcome::Exited { status, uptime_ms } => (status.shell_code(), Duration::from_millis(uptime_ms)),
-            Outcome::NotStarted(SpawnErrorKind::NotFound) => (127, Duration::ZERO),
-            Outcome::NotStarted(SpawnErrorKind::NotExecutable | SpawnErrorKind::Shortage) => {
-                (126, Duration::ZERO)
-            }
+            Outcome::NotStarted { code } => (code, Duration::ZERO),
         };
         let unusable = match outcome {
-            Outcome::NotStarted(_) => true,
+            Outcome::NotStarted { .. } => true,
             Outcome::Exited { .. } => kind.member.found_by == FoundBy::Shell && (code == 126 || code == 127),
         };
         let ran = |slot: &Slot| matches!(slot.phase, Phase::Running(life) if now - life.since >= RAN);

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{ExitStatus, InstanceId, Pid, Process};
 
+use super::Time;
 use super::backoff::Streak;
-use super::{SpawnErrorKind, Time};
 
 /// Which slot: the index of its type in the Procfile, and its number from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,7 +153,10 @@ pub enum Outcome {
         uptime_ms: u64,
     },
     /// There never was one.
-    NotStarted(SpawnErrorKind),
+    NotStarted {
+        /// The exit code that a shell would report.
+        code: u8,
+    },
 }
 
 /// A slot: its goal, its phase and its history, which outlive processes.
