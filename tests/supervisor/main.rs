@@ -4,6 +4,7 @@
 //! * [`ledger`]: the books that are kept beside the supervisor, and the rules that hold after every step.
 //! * [`scenarios`]: stories, one for each rule of the contract, which also say that nothing else happened.
 
+mod exhaustive;
 mod fake_host;
 mod ledger;
 mod scenarios;

@@ -1,0 +1,308 @@
+//! The books kept beside the supervisor: what it was told, what it ordered, and the rules that hold after every step.
+//!
+//! The ledger believes nothing that it can know by itself. Who is alive, when a deadline is, how long a backoff may
+//! be and which code is right are worked out here a second time, from the events alone.
+
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use supervise::api::{InstanceId, Notice, Signal, SlotName};
+use supervise::app::Leftovers;
+use supervise::supervisor::{
+    Action, Event, FoundBy, Habits, Member, Phase, SlotKey, Supervisor, Terminal, Time,
+};
+
+/// A supervisor under supervision.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) ledger: Ledger,
+    rules: Rc<Rules>,
+}
+
+/// What never changes in a run.
+#[derive(Debug)]
+struct Rules {
+    members: Vec<Member>,
+    habits: Habits,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    lives: BTreeMap<SlotKey, Life>,
+    places: BTreeMap<SlotKey, Place>,
+    /// The types whose program was seen to run.
+    ran: BTreeSet<usize>,
+    course: Course,
+    haste: Haste,
+    first_interrupt: Option<Time>,
+    first_failure: Option<u8>,
+    newest: u64,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Up,
+    Ending { since: Time, begun: Begun, force: Force },
+    Over,
+}
+
+/// What began the end, with the code that it alone would give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    Asked(u8),
+    Failure(u8),
+}
+
+/// Whether somebody was killed since the end began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Unused,
+    Used,
+}
+
+/// Whether somebody asked to kill now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    NotAsked,
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    instance: InstanceId,
+    since: Time,
+    stage: Stage,
+    /// When its drain is over, once it was asked to end.
+    deadline: Option<Time>,
+    killed: Option<Time>,
+    stuck: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A spawn is ordered.
+    Ordered,
+    /// The leader lives.
+    Led,
+    /// The leader is gone, others live.
+    Orphaned { own: bool, since: Time },
+}
+
+/// What is remembered of a slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    last_start: Option<Time>,
+    last_code: u8,
+    failures: u32,
+    shortages: u32,
+}
+
+/// What an event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It speaks of an instance that is not there any more.
+    Late,
+    /// It ends a life that nobody had asked to end, after so long.
+    OwnEnd(SlotKey, Duration),
+    /// The system was short of something.
+    Shortage(SlotKey),
+    /// Anything else.
+    Other,
+}
+
+/// More slots than this, and not all of them are looked at after every step.
+const MANY: usize = 64;
+
+impl Checked {
+    pub(crate) fn new(members: Vec<Member>, habits: Habits, seed: u64, now: Time) -> Checked {
+        let supervisor = Supervisor::new(members.clone(), habits, seed, now);
+        let ledger = Ledger {
+            lives: BTreeMap::new(),
+            places: supervisor.slots().map(|(key, _)| (key, Place::default())).collect(),
+            ran: BTreeSet::new(),
+            course: Course::Up,
+            haste: Haste::NotAsked,
+            first_interrupt: None,
+            first_failure: None,
+            newest: 0,
+            steps: 0,
+        };
+        Checked { supervisor, ledger, rules: Rc::new(Rules { members, habits }) }
+    }
+
+    /// Hands over an event, and panics where a rule is broken.
+    pub(crate) fn handle(&mut self, now: Time, event: &Event) -> Vec<Action> {
+        self.ledger.steps += 1;
+        let was_over = self.ledger.course == Course::Over;
+        let told = self.ledger.note(&self.rules, now, event);
+        let before = (told == Told::Late || was_over).then(|| format!("{:?}", self.supervisor));
+        let actions = self.supervisor.handle(now, event.clone());
+        if let Some(before) = before {
+            assert_eq!(actions, [], "a late event leads to nothing: {event:?}");
+            assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
+        }
+        let names: BTreeMap<SlotName, SlotKey> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Announce { notice, .. } => notice.slot(),
+                _ => None,
+            })
+            .map(|name| (name.clone(), self.key(name)))
+            .collect();
+        let step = Step { rules: &self.rules, now, event, actions: &actions, names: &names };
+        self.ledger.check_actions(&step);
+        self.ledger.check_course(&step);
+        self.ledger.check_sequel(&step, told, &self.supervisor);
+        self.ledger.check_state(&step, &self.supervisor);
+        actions
+    }
+
+    pub(crate) fn phase(&self, key: SlotKey) -> &Phase {
+        let mut slots = self.supervisor.slots();
+        slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")
+    }
+
+    /// The instances that are alive as far as the supervisor was told, with their slots.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = (InstanceId, SlotKey)> {
+        self.ledger.lives.iter().map(|(slot, life)| (life.instance, *slot))
+    }
+
+    pub(crate) fn newest(&self) -> u64 {
+        self.ledger.newest
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ledger.course == Course::Over
+    }
+
+    fn key(&self, name: &SlotName) -> SlotKey {
+        let position = self.rules.members.iter().position(|member| member.name == name.process_type);
+        SlotKey { type_index: position.expect("a known type"), number: name.number }
+    }
+}
+
+/// One step, for its checks.
+struct Step<'a> {
+    rules: &'a Rules,
+    now: Time,
+    event: &'a Event,
+    actions: &'a [Action],
+    names: &'a BTreeMap<SlotName, SlotKey>,
+}
+
+impl Step<'_> {
+    fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Announce { notice, .. } => Some(notice),
+            _ => None,
+        })
+    }
+}
+
+impl Ledger {
+    /// Writes down an event before it is handled.
+    fn note(&mut self, rules: &Rules, now: Time, event: &Event) -> Told {
+        let of = |ledger: &Ledger, slot: SlotKey, instance: InstanceId| {
+            ledger.lives.get(&slot).copied().filter(|life| life.instance == instance)
+        };
+        match *event {
+            Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Received(signal) => {
+                self.note_signal(rules, now, signal);
+                Told::Other
+            }
+            Event::PortTaken { slot, instance, .. } | Event::SignalRefused { slot, instance, .. } => {
+                of(self, slot, instance).map_or(Told::Late, |_| Told::Other)
+            }
+            Event::Spawned { slot, instance, .. } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage == Stage::Ordered {
+                    self.life(slot, instance).stage = Stage::Led;
+                    if rules.members[slot.type_index].found_by == FoundBy::Us {
+                        self.ran.insert(slot.type_index);
+                    }
+                }
+                Told::Other
+            }
+            Event::SpawnFailed { slot, instance, ref error } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage != Stage::Ordered {
+                    return Told::Other;
+                }
+                self.lives.remove(&slot);
+                match (self.course, error.kind.code()) {
+                    (Course::Up, None) => Told::Shortage(slot),
+                    (Course::Up, Some(code)) => {
+                        self.place(slot).last_code = code;
+                        Told::OwnEnd(slot, Duration::ZERO)
+                    }
+                    (Course::Ending { .. } | Course::Over, _) => Told::Other,
+                }
+            }
+            Event::LeaderExited { slot, instance, status, ref living } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.stage != Stage::Led {
+                    return Told::Other;
+                }
+                let own = life.deadline.is_none() && life.killed.is_none();
+                let uptime = now - life.since;
+                if own {
+                    self.place(slot).last_code = status.shell_code();
+                }
+                if living.is_empty() || rules.members[slot.type_index].policy.leftovers == Leftovers::Leave {
+                    self.lives.remove(&slot);
+                    if own { Told::OwnEnd(slot, uptime) } else { Told::Other }
+                } else {
+                    self.life(slot, instance).stage = Stage::Orphaned { own, since: now };
+                    Told::Other
+                }
+            }
+            Event::Remaining { slot, instance, ref living } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                match life.stage {
+                    Stage::Orphaned { own, since } if living.is_empty() => {
+                        self.lives.remove(&slot);
+                        if own && self.course == Course::Up {
+                            Told::OwnEnd(slot, since - life.since)
+                        } else {
+                            Told::Other
+                        }
+                    }
+                    Stage::Orphaned { .. } | Stage::Ordered | Stage::Led => Told::Other,
+                }
+            }
+        }
+    }
+
+    fn note_signal(&mut self, rules: &Rules, now: Time, signal: Signal) {
+        if signal == Signal::QUIT && rules.habits.terminal == Terminal::Present {
+            self.haste = Haste::Asked;
+        }
+        if signal == Signal::INT {
+            let first = *self.first_interrupt.get_or_insert(now);
+            if now - first >= Duration::from_millis(500) {
+                self.haste = Haste::Asked;
+            }
+        }
+    }
+
+    /// Whether every slot is looked at in this step: in a large formation only now and then.
+    fn looks_at_all(&self) -> bool {
+        self.places.len() <= MANY || self.steps.is_multiple_of(997)
+    }
+
+    fn life(&mut self, slot: SlotKey, instance: InstanceId) -> &mut Life {
+        let life = self.lives.get_mut(&slot).filter(|life| life.instance == instance);
+        life.unwrap_or_else(|| panic!("{instance:?} is not alive in {slot:?}"))
+    }
+
+    fn place(&mut self, key: SlotKey) -> &mut Place {
+        self.places.get_mut(&key).expect("a slot of the formation")
+    }
+}
