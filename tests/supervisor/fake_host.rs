@@ -306,9 +306,10 @@ impl World {
         })
     }
 
-    /// Whether any process is alive, except those that were let be and those that cannot be killed.
-    pub(crate) fn somebody_lives(&self) -> bool {
-        self.beings.values().any(|being| being.leader_lives)
+    /// How many instances are alive, those aside of which only what was let be is.
+    pub(crate) fn survivors(&self) -> usize {
+        let leave = |being: &Being| self.core.leaves(being.slot);
+        self.beings.values().filter(|being| being.leader_lives || !leave(being)).count()
     }
 
     /// The processes of an instance that are alive.

@@ -163,6 +163,11 @@ impl Checked {
         actions
     }
 
+    /// Whether descendants of this slot's instances are let be.
+    pub(crate) fn leaves(&self, key: SlotKey) -> bool {
+        self.rules.members[key.type_index].policy.leftovers == Leftovers::Leave
+    }
+
     pub(crate) fn phase(&self, key: SlotKey) -> &Phase {
         let mut slots = self.supervisor.slots();
         slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")

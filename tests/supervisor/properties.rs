@@ -1,0 +1,343 @@
+//! Random histories. The rules of the [`ledger`](crate::ledger) are held against every step of each.
+//!
+//! Some are those of a world, whatever its processes do and however late it is looked after; they all end. Others
+//! are nobody's: facts in any order, of instances that are there, were there or never will be.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use supervise::api::{ExitStatus, InstanceId, Notice, Pid, Process, Signal};
+use supervise::app::{Backoff, Leftovers, Policy, Restart, StopScope};
+use supervise::supervisor::{
+    Event, FailFast, FoundBy, Habits, Hangup, Init, Member, SlotKey, SpawnError, SpawnErrorKind, Supervisor,
+    Terminal, Time,
+};
+
+use crate::fake_host::{Birth, Descendant, Nature, Place, Script, Signals, World, member, ms, slot};
+use crate::ledger::Checked;
+
+/// A formation, what its lives do, and what comes from outside.
+#[derive(Clone, Debug)]
+struct Plan {
+    members: Vec<Member>,
+    habits: Habits,
+    seed: u64,
+    /// By type and slot, one after the other.
+    lives: Vec<(usize, u32, Script)>,
+    outside: Vec<(Duration, Outside)>,
+}
+
+/// Something that comes from outside.
+#[derive(Clone, Debug)]
+enum Outside {
+    Signal(Signal),
+    ReaderGone,
+    /// So long nobody looks, and deadlines go by.
+    Oversleep(Duration),
+    /// Something that was told already is told again.
+    Again(Index),
+}
+
+/// The longest drain of a plan's types.
+const LONGEST_DRAIN: u64 = 3_000;
+
+fn millis(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(ms)
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (
+        select(vec![Restart::Always, Restart::OnFailure, Restart::Never]),
+        (millis(0..=800), millis(500..=3_000), millis(0..=4_000), select(vec![0, 0, 1, 3])),
+        any::<bool>(),
+        select(vec![0, 300, 1_000, LONGEST_DRAIN]),
+        select(vec![StopScope::Leader, StopScope::Group]),
+        select(vec![Leftovers::Stop, Leftovers::Stop, Leftovers::Leave]),
+    )
+        .prop_map(|(restart, backoff, essential, drain, stop_scope, leftovers)| {
+            let (first, max, reset_after, give_up_after) = backoff;
+            let backoff = Backoff { first, max, reset_after, give_up_after };
+            let (drain, stop_signal) = (ms(drain), Signal::QUIT);
+            Policy { restart, backoff, essential, drain, stop_signal, stop_scope, leftovers }
+        })
+}
+
+fn members() -> impl Strategy<Value = Vec<Member>> {
+    let one = (0_u32..=3, policy(), select(vec![FoundBy::Us, FoundBy::Shell]));
+    vec(one, 1..=3).prop_map(|types| {
+        let named = ["web", "worker", "clock"].into_iter().zip(types);
+        named
+            .map(|(name, (quantity, policy, found_by))| Member { policy, found_by, ..member(name, quantity) })
+            .collect()
+    })
+}
+
+fn habits() -> impl Strategy<Value = Habits> {
+    (
+        select(vec![FailFast::No, FailFast::No, FailFast::No, FailFast::Yes]),
+        select(vec![Hangup::Drain, Hangup::Reload]),
+        select(vec![Terminal::Present, Terminal::Absent]),
+        select(vec![Init::Yes, Init::No]),
+    )
+        .prop_map(|(fail_fast, hangup, terminal, init)| Habits { fail_fast, hangup, terminal, init })
+}
+
+fn status() -> impl Strategy<Value = ExitStatus> {
+    let killed = ExitStatus::Signal { signal: Signal::KILL, core_dumped: true };
+    let codes = [0, 0, 1, 3, 126, 127].map(ExitStatus::Code);
+    select(codes.into_iter().chain([killed]).collect::<Vec<_>>())
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    let kill = prop_oneof![8 => Just(Some(0)), 1 => Just(Some(1_500)), 1 => Just(None)];
+    (weighted(0.7, (millis(0..=4_000), status())), kill)
+        .prop_map(|(stop, kill)| Nature { stop, kill: kill.map(ms) })
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let birth = prop_oneof![
+        12 => Just(Birth::Runs),
+        1 => Just(Birth::Fails(SpawnErrorKind::NotFound)),
+        1 => Just(Birth::Fails(SpawnErrorKind::NotExecutable)),
+        1 => Just(Birth::Fails(SpawnErrorKind::Shortage)),
+    ];
+    let place = select(vec![Place::Group, Place::Stray]);
+    let descendant = (nature(), place).prop_map(|(nature, place)| Descendant { nature, place });
+    let signals = prop_oneof![15 => Just(Signals::Reach), 1 => Just(Signals::Refused)];
+    (
+        birth,
+        weighted(0.7, (millis(0..=4_000), status())),
+        nature(),
+        vec(descendant, 0..=2),
+        0_u32..=2,
+        signals,
+    )
+        .prop_map(|(birth, ends, leader, descendants, born_while_killing, signals)| Script {
+            birth,
+            ends,
+            leader,
+            descendants,
+            born_while_killing,
+            signals,
+        })
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    let user = "USR1".parse().expect("a signal");
+    select(vec![
+        Signal::INT,
+        Signal::INT,
+        Signal::TERM,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::PWR,
+        Signal::RTMIN_3,
+        Signal::TSTP,
+        Signal::CONT,
+        user,
+    ])
+}
+
+fn outside() -> impl Strategy<Value = Outside> {
+    prop_oneof![
+        3 => signal().prop_map(Outside::Signal),
+        1 => Just(Outside::ReaderGone),
+        3 => millis(0..=6_000).prop_map(Outside::Oversleep),
+        4 => any::<Index>().prop_map(Outside::Again),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    (
+        members(),
+        habits(),
+        any::<u64>(),
+        vec((0_usize..3, 1_u32..=3, script()), 0..24),
+        vec((millis(0..=2_500), outside()), 0..12),
+    )
+        .prop_map(|(members, habits, seed, lives, outside)| Plan {
+            members,
+            habits,
+            seed,
+            lives,
+            outside,
+        })
+}
+
+/// Plays a plan up to the last thing that comes from outside.
+fn play(plan: &Plan) -> World {
+    let mut world = World::seeded(plan.members.clone(), plan.habits, plan.seed);
+    for (type_index, number, script) in &plan.lives {
+        world = world.script(slot(*type_index, *number), [script.clone()]);
+    }
+    for (gap, outside) in &plan.outside {
+        world.pass(*gap);
+        if world.exit().is_some() {
+            break;
+        }
+        match outside {
+            Outside::Signal(signal) => world.signal(*signal),
+            Outside::ReaderGone => world.tell(Event::ReaderGone),
+            Outside::Oversleep(duration) => world.oversleep(*duration),
+            Outside::Again(which) => {
+                let told = world.history.len();
+                if told > 0 {
+                    let (_, event) = world.history[which.index(told)].clone();
+                    world.tell(event);
+                }
+            }
+        }
+    }
+    world
+}
+
+/// Asks a world to end, and sees it to its end.
+fn finish(world: &mut World) -> u8 {
+    let asked = world.now;
+    if world.exit().is_none() {
+        world.signal(Signal::TERM);
+    }
+    let code = world.run_to_exit();
+    // The longest drain, a second to be called stuck, and one more.
+    assert!(world.now - asked <= ms(LONGEST_DRAIN + 2_000), "it took {:?} to end", world.now - asked);
+    code
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_a_term_ends_it_and_nothing_is_left_but_what_is_stuck(plan in plan()) {
+        let mut world = play(&plan);
+        let code = finish(&mut world);
+        let survivors = world.survivors();
+        if survivors > 0 {
+            let stuck = world.notices().filter(|notice| matches!(notice, Notice::Stuck { .. })).count();
+            prop_assert!(code == 1 && stuck >= survivors, "code {code}, {survivors} live, {stuck} were named");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_and_the_same_history_give_the_same_actions(plan in plan()) {
+        let mut world = play(&plan);
+        finish(&mut world);
+        let mut again = play(&plan);
+        finish(&mut again);
+        prop_assert_eq!(&world.actions, &again.actions);
+
+        let recorded = serde_json::to_string(&(&plan.members, plan.habits, &world.history)).expect("plain values");
+        let (members, habits, history): (Vec<Member>, Habits, Vec<(Time, Event)>) =
+            serde_json::from_str(&recorded).expect("what was written");
+        let mut replayed = Supervisor::new(members, habits, plan.seed, Time::ZERO);
+        let actions: Vec<_> =
+            history.into_iter().flat_map(|(time, event)| replayed.handle(time, event)).collect();
+        prop_assert_eq!(&world.actions, &actions);
+        let written = serde_json::to_string(&actions).expect("plain values");
+        let read: Vec<supervise::supervisor::Action> = serde_json::from_str(&written).expect("what was written");
+        prop_assert_eq!(read, actions);
+    }
+
+    #[test]
+    fn facts_in_any_order_break_no_rule(
+        members in members(),
+        habits in habits(),
+        noise in vec((millis(0..=1_500), noise()), 0..200),
+    ) {
+        let mut core = Checked::new(members, habits, 7, Time::ZERO);
+        let slots: Vec<SlotKey> = core.supervisor.slots().map(|(key, _)| key).collect();
+        let mut now = Time::ZERO;
+        for (gap, noise) in noise {
+            now = now + gap;
+            if let Some(event) = noise.event(&core, &slots) {
+                // Nobody performs what is ordered: the ledger has looked at it.
+                let _orders = core.handle(now, &event);
+            }
+        }
+    }
+}
+
+/// A fact of any kind, of an instance that is there or of any other.
+#[derive(Clone, Debug)]
+struct Noise {
+    kind: Kind,
+    slot: Index,
+    instance: Which,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Woke,
+    Received(Signal),
+    ReaderGone,
+    Withheld,
+    PortTaken,
+    Spawned,
+    SpawnFailed(SpawnErrorKind),
+    LeaderExited(ExitStatus, usize),
+    Remaining(usize),
+    SignalRefused,
+}
+
+#[derive(Clone, Debug)]
+enum Which {
+    Present,
+    Other(u64),
+}
+
+fn noise() -> impl Strategy<Value = Noise> {
+    let errors = vec![SpawnErrorKind::NotFound, SpawnErrorKind::NotExecutable, SpawnErrorKind::Shortage];
+    let kind = prop_oneof![
+        20 => Just(Kind::Woke),
+        1 => signal().prop_map(Kind::Received),
+        1 => Just(Kind::Withheld),
+        1 => Just(Kind::PortTaken),
+        8 => Just(Kind::Spawned),
+        2 => select(errors).prop_map(Kind::SpawnFailed),
+        5 => (status(), 0_usize..=2).prop_map(|(status, living)| Kind::LeaderExited(status, living)),
+        5 => (0_usize..=2).prop_map(Kind::Remaining),
+        1 => Just(Kind::SignalRefused),
+    ];
+    let kind = prop_oneof![60 => kind, 1 => Just(Kind::ReaderGone)];
+    let which = prop_oneof![4 => Just(Which::Present), 1 => (0_u64..40).prop_map(Which::Other)];
+    (kind, any::<Index>(), which).prop_map(|(kind, slot, instance)| Noise { kind, slot, instance })
+}
+
+impl Noise {
+    /// Nothing, where it would speak of a slot that does not exist, or of an instance where there is none.
+    fn event(&self, core: &Checked, slots: &[SlotKey]) -> Option<Event> {
+        let slot = slots.get(self.slot.index(slots.len().max(1))).copied();
+        let instance = match self.instance {
+            Which::Present => slot.and_then(|slot| core.phase(slot).instance()),
+            Which::Other(number) => Some(InstanceId(number)),
+        };
+        let living = |count: usize| -> Vec<Process> {
+            let pid = |number| Pid::new(number).expect("above 1");
+            (0..count)
+                .zip(100..)
+                .map(|(_, number)| Process { pid: pid(number), name: String::new() })
+                .collect()
+        };
+        let (error, signal) = ("EPERM".to_owned(), Signal::KILL);
+        Some(match self.kind {
+            Kind::Woke => Event::Woke,
+            Kind::Received(signal) => Event::Received(signal),
+            Kind::ReaderGone => Event::ReaderGone,
+            Kind::Withheld => Event::Withheld { signal: Signal::WINCH, slots: slot.into_iter().collect() },
+            Kind::PortTaken => Event::PortTaken { slot: slot?, instance: instance?, holder: None },
+            Kind::Spawned => Event::Spawned { slot: slot?, instance: instance?, pid: Pid::new(100)? },
+            Kind::SpawnFailed(kind) => {
+                let error = SpawnError { kind, message: String::new() };
+                Event::SpawnFailed { slot: slot?, instance: instance?, error }
+            }
+            Kind::LeaderExited(status, count) => {
+                Event::LeaderExited { slot: slot?, instance: instance?, status, living: living(count) }
+            }
+            Kind::Remaining(count) => {
+                Event::Remaining { slot: slot?, instance: instance?, living: living(count) }
+            }
+            Kind::SignalRefused => Event::SignalRefused { slot: slot?, instance: instance?, signal, error },
+        })
+    }
+}
