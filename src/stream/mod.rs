@@ -237,7 +237,6 @@ impl Stream {
     /// has stopped. What could not be written is counted and said on stderr.
     ///
     /// `None` where the thread did not come back: it is held by the system in a write to a file (a dead network disk).
-    #[must_use]
     pub fn finish(self, limit: Duration) -> Option<Totals> {
         // The rest of the time is for the thread to say what was lost.
         let spare = (limit / 10).min(Duration::from_millis(50));
