@@ -150,21 +150,6 @@ mod tests {
         SlotName { process_type: "web".parse().unwrap(), number: 1 }
     }
 
-    fn decode(text: &str) -> Vec<u8> {
-        let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        assert_eq!(text.len() % 4, 0);
-        let mut bits = text.trim_end_matches('=').bytes().flat_map(|c| {
-            let value = digits.iter().position(|digit| *digit == c).unwrap();
-            (0..6).rev().map(move |shift| (value >> shift & 1) as u8)
-        });
-        let mut bytes = Vec::new();
-        while let Some(first) = bits.next() {
-            let Some(byte) = (1..8).try_fold(first, |byte, _| Some(byte << 1 | bits.next()?)) else { break };
-            bytes.push(byte);
-        }
-        bytes
-    }
-
     #[test]
     fn a_line_says_when_who_which_stream_and_what() {
         let expected = serde_json::json!({
@@ -180,6 +165,16 @@ mod tests {
         let odd = object(b"\xff\xfex", Cut::Line);
         assert_eq!(odd["message"], "\u{fffd}\u{fffd}x");
         assert_eq!(odd["message_base64"], "//54");
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        let vectors = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        for (length, expected) in vectors.iter().enumerate() {
+            let mut buffer = Vec::new();
+            base64(&mut buffer, &b"foobar"[..length]);
+            assert_eq!(buffer, expected.as_bytes());
+        }
     }
 
     #[test]
@@ -207,17 +202,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_back(bytes in prop_oneof![
+        fn any_bytes_make_one_object_with_their_text(bytes in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..40),
             "[ -~\\PC\\x00-\\x1f\"]{0,40}".prop_map(String::into_bytes),
         ]) {
             let object = object(&bytes, Cut::Line);
             let message = object["message"].as_str().unwrap();
             prop_assert_eq!(message, String::from_utf8_lossy(&bytes));
-            match object.get("message_base64") {
-                Some(text) => prop_assert_eq!(decode(text.as_str().unwrap()), bytes),
-                None => prop_assert_eq!(message.as_bytes(), &bytes),
-            }
+            prop_assert_eq!(object.get("message_base64").is_none(), std::str::from_utf8(&bytes).is_ok());
         }
 
         #[test]

@@ -29,6 +29,7 @@ mod pump;
 mod sink;
 mod tag;
 mod tail;
+mod watch;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
@@ -236,12 +237,15 @@ impl Stream {
     /// Reads what the pipes still hold, writes everything out and ends the thread, within `limit` even where the reader
     /// has stopped. What could not be written is counted and said on stderr.
     ///
-    /// `None` where the thread did not come back: it is held by the system in a write to a file (a dead network disk).
+    /// `None` where the thread is still not back a second later: it is held by the system in a write to a file (a dead
+    /// network disk).
+    // The numbers are said where they matter; not everybody counts.
+    #[allow(clippy::must_use_candidate)]
     pub fn finish(self, limit: Duration) -> Option<Totals> {
         // The rest of the time is for the thread to say what was lost.
         let spare = (limit / 10).min(Duration::from_millis(50));
-        self.door.aim(Goal::Finish(Instant::now() + (limit - spare)));
-        let totals = self.totals.recv_timeout(limit).ok()?;
+        self.door.aim(Goal::Finish(Instant::now() + limit.saturating_sub(spare)));
+        let totals = self.totals.recv_timeout(limit + Duration::from_secs(1)).ok()?;
         // It has nothing left to do; had it panicked, there would be no totals.
         let _ = self.thread.join();
         Some(totals)

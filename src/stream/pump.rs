@@ -3,7 +3,6 @@
 //! One round: say what is to be said, wait, read each pipe that has something once. What was read is written when nothing more
 //! is ready or when as much waits as may. One read per pipe and round is what keeps a flood from starving a whisper.
 
-use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::ops::Range;
@@ -12,16 +11,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::door::{Door, Goal, Say, Want};
 use super::line::Splitter;
 use super::outlet::{News, Outlet, Overflow};
 use super::pipes::{Pipe, Pipes, Read};
-use super::tail::Tail;
+use super::tail::Slots;
+use super::watch::{Watch, wait};
 use super::{Channel, Report, Settings, Source, Totals, WhenGone, WhenSlow};
-use crate::api::{InstanceId, Notice, SlotName};
+use crate::api::{InstanceId, Notice};
 
 /// So much is read at once: what a pipe holds unless it was made larger (pipe(7)).
 const READ: usize = 64 * 1024;
@@ -79,13 +79,6 @@ enum Then {
     Say(Notice),
     /// Nothing is read ever again.
     End,
-}
-
-/// The slots that were seen: the number of each, which is where it stands in `all`.
-#[derive(Debug, Default)]
-struct Slots {
-    numbers: HashMap<SlotName, usize>,
-    all: Vec<(SlotName, Tail)>,
 }
 
 /// How far a round came.
@@ -211,7 +204,7 @@ impl<R: Fn(Report)> Pump<R> {
         let place = self.slots.place(&slot);
         if self.out.grows_for(&slot) {
             for pipe in self.pipes.iter_mut() {
-                pipe.head = self.out.head(&self.slots.all[pipe.place].0, pipe.pid, pipe.channel, pipe.place);
+                pipe.head = self.out.head(self.slots.name(pipe.place), pipe.pid, pipe.channel, pipe.place);
             }
         }
         let head = self.out.head(&slot, pid, channel, place);
@@ -300,7 +293,7 @@ impl<R: Fn(Report)> Pump<R> {
         if let Read::Bytes(count) = read {
             self.inbox.rest = 0..count;
             self.inbox.from = key;
-            self.slots.all[pipe.place].1.keep(pipe.instance, pipe.channel, &self.inbox.bytes[..count]);
+            self.slots.tail(pipe.place).keep(pipe.instance, pipe.channel, &self.inbox.bytes[..count]);
         }
         read
     }
@@ -356,8 +349,8 @@ impl<R: Fn(Report)> Pump<R> {
                 ASIDE if lost => self.aside.hang_up(),
                 ASIDE => self.aside.flush(),
                 key => {
-                    // A number that was made from a usize.
-                    let key = key as usize;
+                    // It was made from a usize.
+                    let Ok(key) = usize::try_from(key) else { continue };
                     match self.read(key) {
                         Read::Bytes(_) | Read::Nothing => {}
                         Read::End => self.close(key),
@@ -427,66 +420,5 @@ impl<R: Fn(Report)> Pump<R> {
             self.aside.flush();
         }
         self.out.totals()
-    }
-}
-
-impl Slots {
-    fn place(&mut self, slot: &SlotName) -> usize {
-        if let Some(place) = self.numbers.get(slot) {
-            return *place;
-        }
-        let place = self.all.len();
-        self.numbers.insert(slot.clone(), place);
-        self.all.push((slot.clone(), Tail::default()));
-        place
-    }
-
-    fn last_lines(&self, slot: &SlotName) -> Vec<Vec<u8>> {
-        self.numbers.get(slot).map_or_else(Vec::new, |place| self.all[*place].1.lines())
-    }
-}
-
-/// An outlet in epoll(7): always heard of when its reader goes away, and of its room only while that is waited for.
-#[derive(Debug)]
-struct Watch {
-    key: u64,
-    room: bool,
-    listed: bool,
-}
-
-impl Watch {
-    fn new(outlet: &Outlet, key: u64, epoll: &Epoll) -> io::Result<Watch> {
-        // A file has no reader, and epoll(7) refuses it.
-        let listed = outlet.waits_for_reader();
-        if listed {
-            epoll.add(outlet, EpollEvent::new(EpollFlags::empty(), key))?;
-        }
-        Ok(Watch { key, room: false, listed })
-    }
-
-    fn set(&mut self, outlet: &Outlet, epoll: &Epoll) {
-        if self.listed && outlet.is_gone() {
-            self.listed = false;
-            // It fails only where it is not there.
-            let _ = epoll.delete(outlet);
-        } else if self.listed && self.room != outlet.is_stuck() {
-            self.room = outlet.is_stuck();
-            let events = if self.room { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-            // It fails only where it is not there.
-            let _ = epoll.modify(outlet, &mut EpollEvent::new(events, self.key));
-        }
-    }
-}
-
-/// poll(2) until a time, or for ever.
-fn wait(fds: &mut [PollFd], until: Option<Instant>) {
-    let timeout = until.map_or(PollTimeout::NONE, |until| {
-        // Rounded up, so that the time has come when it ends.
-        let millis = until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-    });
-    match poll(fds, timeout) {
-        // A signal (which this thread blocks) or no memory: the caller looks again.
-        Ok(_) | Err(_) => {}
     }
 }

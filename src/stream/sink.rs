@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 
-/// What a poll(2) for writing guarantees a pipe to take without waiting (PIPE_BUF, pipe(7)).
+/// What a poll(2) for writing guarantees a pipe to take without waiting (`PIPE_BUF`, pipe(7)).
 const SURE: usize = 4096;
 
 /// An output with the way to write it that does not wait.
@@ -91,12 +91,11 @@ impl Sink {
                 }
             };
             return match written {
-                Ok(0) => Wrote::Nothing,
+                Ok(0) | Err(Errno::EAGAIN) => Wrote::Nothing,
                 Ok(count) => Wrote::Bytes(count),
                 Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => Wrote::Nothing,
                 Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => Wrote::Gone,
-                // A terminal that was hung up (tty_ioctl(4), termios(3)); on a file it is a bad disk.
+                // A terminal that was hung up; on a file it is a bad disk.
                 Err(Errno::EIO) if self.waits_for_reader() => Wrote::Gone,
                 Err(errno) => Wrote::Failed(errno),
             };
@@ -128,7 +127,7 @@ mod tests {
     fn fill(sink: &Sink) -> usize {
         let mut total = 0;
         loop {
-            match sink.write(&[b'x'; 65_536]) {
+            match sink.write(&vec![b'x'; 65_536]) {
                 Wrote::Bytes(count) => total += count,
                 Wrote::Nothing => return total,
                 other @ (Wrote::Gone | Wrote::Failed(_)) => panic!("{other:?} after {total} bytes"),
@@ -147,7 +146,7 @@ mod tests {
         assert_eq!(sink.way, Way::Own);
         assert_eq!(fill(&sink), 65_536);
         assert!(!flags(&writer).contains(OFlag::O_NONBLOCK));
-        reader.read_exact(&mut [0; 65_536]).unwrap();
+        reader.read_exact(&mut vec![0; 65_536]).unwrap();
         assert_eq!(fill(&sink), 65_536);
         drop(reader);
         assert_eq!(sink.write(b"x"), Wrote::Gone);

@@ -1,9 +1,11 @@
 //! What a slot wrote last, for the notice that it has failed for good.
 
+use std::collections::HashMap;
+
 use memchr::memrchr;
 
 use super::Channel;
-use crate::api::InstanceId;
+use crate::api::{InstanceId, SlotName};
 
 /// So many bytes of each pipe are kept.
 const KEPT: usize = 2048;
@@ -11,12 +13,47 @@ const KEPT: usize = 2048;
 /// So many lines are shown.
 const SHOWN: usize = 10;
 
+/// The slots that were seen, each with a number and with what its instance wrote last.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    numbers: HashMap<SlotName, usize>,
+    all: Vec<(SlotName, Tail)>,
+}
+
 /// The end of what the last instance of a slot wrote, by pipe. Empty until it writes something.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     of: Option<InstanceId>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+}
+
+impl Slots {
+    /// The number of a slot: how many were seen before it.
+    pub(super) fn place(&mut self, slot: &SlotName) -> usize {
+        if let Some(place) = self.numbers.get(slot) {
+            return *place;
+        }
+        let place = self.all.len();
+        self.numbers.insert(slot.clone(), place);
+        self.all.push((slot.clone(), Tail::default()));
+        place
+    }
+
+    /// The name of the slot with this number.
+    pub(super) fn name(&self, place: usize) -> &SlotName {
+        &self.all[place].0
+    }
+
+    /// The tail of the slot with this number.
+    pub(super) fn tail(&mut self, place: usize) -> &mut Tail {
+        &mut self.all[place].1
+    }
+
+    /// What a slot wrote last; nothing where it was never seen.
+    pub(super) fn last_lines(&self, slot: &SlotName) -> Vec<Vec<u8>> {
+        self.numbers.get(slot).map_or_else(Vec::new, |place| self.all[*place].1.lines())
+    }
 }
 
 impl Tail {
@@ -107,7 +144,7 @@ mod tests {
     #[test]
     fn one_endless_line_is_shown_by_its_end() {
         let mut tail = Tail::default();
-        tail.keep(InstanceId(1), Channel::Stdout, &[b'x'; 70_000]);
+        tail.keep(InstanceId(1), Channel::Stdout, &vec![b'x'; 70_000]);
         tail.keep(InstanceId(1), Channel::Stdout, b"end");
         assert_eq!(texts(&tail), [format!("{}end", "x".repeat(KEPT - 3))]);
     }

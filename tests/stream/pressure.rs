@@ -1,0 +1,170 @@
+//! A reader that is slow or has stopped: children wait, or lines are dropped and counted; memory is bounded.
+
+use std::io::{PipeReader, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use supervise::api::{InstanceId, Notice};
+use supervise::stream::{Settings, WhenSlow};
+
+use crate::rig::{PLAIN, Reading, Rig, exited, join, said_dropped};
+
+const DROPPING: Settings = Settings { when_slow: WhenSlow::Drop, ..PLAIN };
+
+/// Writes so many numbered lines of 100 bytes in a thread; how many are taken is counted.
+fn flood(mut pipe: std::io::PipeWriter, lines: u64) -> (JoinHandle<()>, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
+    let thread = thread::spawn(move || {
+        for n in 0..lines {
+            pipe.write_all(format!("{n:099}\n").as_bytes()).unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (thread, taken)
+}
+
+/// Waits until nothing has been taken for a while.
+fn held(taken: &AtomicU64) -> u64 {
+    loop {
+        let before = taken.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(200));
+        if before > 0 && taken.load(Ordering::Relaxed) == before {
+            return before;
+        }
+    }
+}
+
+/// The numbers of the lines in order, each exactly where the lines that were said to be dropped leave it.
+fn check_numbers(text: &str, lines: u64) -> u64 {
+    let (mut next, mut seen) = (0, 0);
+    for line in text.lines() {
+        if let Some(number) = line.strip_prefix("web.1     | ") {
+            assert_eq!(number.parse::<u64>().unwrap(), next, "after {seen} lines");
+            next += 1;
+            seen += 1;
+        } else {
+            next += said_dropped(line);
+        }
+    }
+    assert_eq!(next, lines);
+    seen
+}
+
+#[test]
+fn children_wait_for_a_reader_that_stopped_and_nothing_is_lost() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    let (writer, taken) = flood(rig.child("web.1", 1), 100_000);
+    let lines = held(&taken);
+    assert!(lines * 100 < 1 << 20, "{lines} lines of 100 bytes are held somewhere");
+    let out = Reading::of(reader);
+    join(writer, "the writer");
+    let totals = rig.finish();
+    assert_eq!(check_numbers(&out.all(), 100_000), 100_000);
+    assert_eq!((totals.written, totals.dropped), (100_000, 0));
+}
+
+#[test]
+fn the_door_is_served_while_the_reader_has_stopped() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    let (writer, taken) = flood(rig.child("web.1", 1), 20_000);
+    held(&taken);
+    let started = Instant::now();
+    for _ in 0..20_000 {
+        rig.stream.notice(Notice::Suspended);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // What is attached now is read like the others, once there is room.
+    let mut late = rig.child("late.1", 2);
+    late.write_all(b"late\n").unwrap();
+    let out = Reading::of(reader);
+    join(writer, "the writer");
+    drop(late);
+    let totals = rig.finish();
+    let text = out.all();
+    assert!(text.contains("late.1    | late\n"));
+    let notices = text.lines().filter(|line| line.starts_with("supervise | suspended")).count() as u64;
+    // The oldest notices had no place at the door.
+    assert!(notices < 20_000 && notices + totals.dropped == 20_000, "{notices}, {totals:?}");
+    assert_eq!(said_dropped(&text), totals.dropped);
+}
+
+#[test]
+fn the_oldest_lines_are_dropped_and_their_count_is_exact() {
+    let (rig, reader) = Rig::unread(DROPPING);
+    let (writer, _) = flood(rig.child("web.1", 1), 300_000);
+    // It is never held.
+    join(writer, "the writer");
+    rig.stream.last_words(InstanceId(1), exited("web.1", 0));
+    let out = Reading::of(reader);
+    let totals = rig.finish();
+    let text = out.all();
+    let seen = check_numbers(&text, 300_000);
+    assert!(text.ends_with("exited with code 0 after 12ms\n"), "the newest are kept");
+    assert_eq!((totals.written, totals.dropped), (seen + 1, 300_000 - seen));
+    assert!(totals.dropped > 0);
+}
+
+#[test]
+fn a_reader_that_reads_now_and_then_is_told_each_time_what_it_missed() {
+    let (rig, reader) = Rig::unread(DROPPING);
+    let out = Reading::slowly(reader, Duration::from_millis(3));
+    let (writer, _) = flood(rig.child("web.1", 1), 300_000);
+    join(writer, "the writer");
+    let totals = rig.finish();
+    let seen = check_numbers(&out.all(), 300_000);
+    assert_eq!((totals.written, totals.dropped), (seen, 300_000 - seen));
+}
+
+#[test]
+fn a_drain_goes_on_without_a_reader_that_stopped() {
+    let (rig, mut reader) = Rig::unread(PLAIN);
+    let (writer, taken) = flood(rig.child("web.1", 1), 100_000);
+    held(&taken);
+    rig.stream.drain();
+    join(writer, "the writer");
+    rig.stream.last_words(InstanceId(1), exited("web.1", 0));
+    let started = Instant::now();
+    let totals = rig.stream.finish(Duration::from_millis(500)).expect("the thread is not held");
+    assert!(started.elapsed() <= Duration::from_millis(900), "{:?}", started.elapsed());
+    assert_eq!(totals.written + totals.dropped, 100_001);
+    let said = rig.aside.all();
+    assert!(said_dropped(&said) > 0 && said_dropped(&said) <= totals.dropped, "{said}");
+    // What did reach the reader is whole lines, but for the one that it was in the middle of.
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && said_dropped(line) == 0);
+    assert_eq!(whole.count() as u64, totals.written);
+}
+
+#[test]
+fn a_drain_loses_nothing_while_its_reader_is_only_slow() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    rig.stream.drain();
+    let (writer, _) = flood(rig.child("web.1", 1), 50_000);
+    let out = Reading::slowly(reader, Duration::from_millis(5));
+    join(writer, "the writer");
+    let totals = rig.finish();
+    assert_eq!((totals.written, totals.dropped), (50_000, 0));
+    assert_eq!(check_numbers(&out.all(), 50_000), 50_000);
+}
+
+#[test]
+fn a_finish_with_a_reader_that_stopped_keeps_its_limit() {
+    for settings in [PLAIN, DROPPING] {
+        let (rig, reader) = Rig::unread(settings);
+        let (_held, taken) = flood(rig.child("web.1", 1), u64::from(u16::MAX));
+        held_or_done(&taken);
+        let started = Instant::now();
+        rig.stream.finish(Duration::from_millis(300)).expect("the thread is not held");
+        assert!(started.elapsed() <= Duration::from_millis(700), "{:?}", started.elapsed());
+        assert!(said_dropped(&rig.aside.all()) > 0);
+        drop::<PipeReader>(reader);
+    }
+}
+
+fn held_or_done(taken: &AtomicU64) {
+    held(taken);
+}
