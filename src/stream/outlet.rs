@@ -117,9 +117,9 @@ impl Outlet {
                     let closed = bleeds || mem::take(&mut began_before);
                     valve.take(dress, |buffer| {
                         if closed {
-                            Style::closed_line(buffer, tag, line);
+                            tag.closed_line(buffer, line);
                         } else {
-                            Style::line(buffer, tag, line);
+                            tag.line(buffer, line);
                         }
                     })
                 })

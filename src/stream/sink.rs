@@ -91,7 +91,8 @@ impl Sink {
                 }
             };
             return match written {
-                Ok(0) | Err(Errno::EAGAIN) => Wrote::Nothing,
+                Ok(0) | Err(Errno::EAGAIN) if self.waits_for_reader() => Wrote::Nothing,
+                Ok(0) => Wrote::Failed(Errno::EIO),
                 Ok(count) => Wrote::Bytes(count),
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => Wrote::Gone,

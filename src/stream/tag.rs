@@ -92,24 +92,6 @@ impl Style {
         self.paint == Paint::Coloured && memchr(0x1b, chunk).is_some()
     }
 
-    /// Appends a line under its tag, without any colour that it began.
-    pub(super) fn closed_line(buffer: &mut Vec<u8>, tag: &Tag, line: &[u8]) {
-        buffer.extend_from_slice(&tag.bytes);
-        buffer.extend_from_slice(line);
-        if memchr(0x1b, line).is_some() {
-            buffer.extend_from_slice(RESET);
-        }
-        buffer.push(b'\n');
-    }
-
-    /// Appends a line under its tag.
-    pub(super) fn line(buffer: &mut Vec<u8>, tag: &Tag, line: &[u8]) {
-        buffer.reserve(tag.bytes.len() + line.len() + 1);
-        buffer.extend_from_slice(&tag.bytes);
-        buffer.extend_from_slice(line);
-        buffer.push(b'\n');
-    }
-
     /// Appends a notice, and under it what its slot wrote last.
     pub(super) fn notice(&mut self, buffer: &mut Vec<u8>, notice: &Notice, last_lines: &[Vec<u8>]) {
         let time = match &mut self.clock {
@@ -118,15 +100,34 @@ impl Style {
         };
         let head = self.head("supervise", OWN, &time);
         let tag = Tag { bytes: head.into_bytes().into(), second: 0 };
-        Style::line(buffer, &tag, one_line(&notice.to_string()).as_bytes());
+        tag.line(buffer, one_line(&notice.to_string()).as_bytes());
         for line in last_lines {
             let mut indented = b"  ".to_vec();
             indented.extend_from_slice(line);
             match self.paint {
-                Paint::Plain => Style::line(buffer, &tag, &indented),
-                Paint::Coloured => Style::closed_line(buffer, &tag, &indented),
+                Paint::Plain => tag.line(buffer, &indented),
+                Paint::Coloured => tag.closed_line(buffer, &indented),
             }
         }
+    }
+}
+
+impl Tag {
+    /// Appends a line under this tag.
+    pub(super) fn line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
+        buffer.extend_from_slice(&self.bytes);
+        buffer.extend_from_slice(line);
+        buffer.push(b'\n');
+    }
+
+    /// The same, ending any colour that the line began.
+    pub(super) fn closed_line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
+        buffer.extend_from_slice(&self.bytes);
+        buffer.extend_from_slice(line);
+        if memchr(0x1b, line).is_some() {
+            buffer.extend_from_slice(RESET);
+        }
+        buffer.push(b'\n');
     }
 }
 
@@ -149,9 +150,9 @@ mod tests {
         style.stamp(&mut tag);
         let mut buffer = Vec::new();
         if style.may_bleed(line.as_bytes()) {
-            Style::closed_line(&mut buffer, &tag, line.as_bytes());
+            tag.closed_line(&mut buffer, line.as_bytes());
         } else {
-            Style::line(&mut buffer, &tag, line.as_bytes());
+            tag.line(&mut buffer, line.as_bytes());
         }
         String::from_utf8(buffer).unwrap()
     }
