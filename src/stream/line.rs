@@ -38,35 +38,28 @@ impl Splitter {
         mut emit: impl FnMut(&[u8], Cut) -> ControlFlow<()>,
     ) -> usize {
         let mut used = 0;
-        if !self.partial.is_empty() {
-            match self.complete(chunk, &mut emit) {
-                ControlFlow::Continue(more) => used = more,
-                ControlFlow::Break(more) => return more,
-            }
-        }
         while used < chunk.len() {
             let rest = &chunk[used..];
-            let (line, cut, taken) = match memchr(b'\n', rest) {
-                Some(end) if end <= PIECE => (&rest[..end], Cut::Line, end + 1),
-                None if rest.len() <= PIECE => {
-                    self.partial.extend_from_slice(rest);
-                    return chunk.len();
+            if self.partial.is_empty()
+                && let Some(end) = memchr(b'\n', rest)
+                && end <= PIECE
+            {
+                used += end + 1;
+                if emit(&rest[..end], Cut::Line).is_break() {
+                    break;
                 }
-                Some(_) | None => {
-                    let end = whole_characters(&rest[..PIECE]);
-                    (&rest[..end], Cut::Piece, end)
+            } else {
+                match self.gather(rest, &mut emit) {
+                    ControlFlow::Continue(more) => used += more,
+                    ControlFlow::Break(more) => return used + more,
                 }
-            };
-            used += taken;
-            if emit(line, cut).is_break() {
-                break;
             }
         }
         used
     }
 
-    /// Brings the line that began in an earlier chunk to its end, as far as this chunk goes.
-    fn complete(
+    /// Puts a line together that does not stand whole in one chunk, as far as this chunk goes.
+    fn gather(
         &mut self,
         chunk: &[u8],
         emit: &mut impl FnMut(&[u8], Cut) -> ControlFlow<()>,
@@ -173,7 +166,7 @@ mod tests {
     fn a_piece_does_not_end_in_the_middle_of_a_character() {
         let mut text = vec![b'x'; PIECE - 1];
         text.extend("é".as_bytes());
-        for at in [1, PIECE - 1, PIECE] {
+        for at in [0, 1, PIECE - 1, PIECE] {
             let (a, b) = text.split_at(at);
             assert_eq!(split(&[a, b]), [(vec![b'x'; PIECE - 1], Cut::Piece), line("é".as_bytes())], "{at}");
         }
