@@ -1,0 +1,324 @@
+//! A child that misbehaves on demand: what the end-to-end tests put into their Procfiles.
+//!
+//! It executes the verbs given as arguments, in order, and exits with 0 after the last one:
+//! `chaos say hello on TERM exit 0 sleep 1h`. Every verb is one arm of [`run`]; none needs a character that
+//! means something to a shell, so a Procfile line of them is executed directly.
+//!
+//! It has no Rust runtime around it (`no_main`): that would ignore SIGPIPE, catch SIGSEGV and open closed
+//! descriptors before [`report`] could tell what the supervisor handed over.
+#![no_main]
+
+use std::ffi::{OsString, c_char, c_int};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use supervise::api::{Signal, parse_duration};
+
+/// Entered by the C library, with the arguments as the kernel gave them.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    run(&mut words.iter().map(|word| word.to_str().expect("verbs are UTF-8")));
+    0
+}
+
+/// Executes verbs until there are no more, or until the `end` of the `fork` that it is in.
+fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
+    while let Some(verb) = words.next() {
+        let mut next = || words.next().unwrap_or_else(|| panic!("`{verb}` wants another word"));
+        match verb {
+            // A line on stdout, a line on stderr, a line without its end, any bytes.
+            "say" => put(1, format!("{}\n", next()).as_bytes()),
+            "err" => put(2, format!("{}\n", next()).as_bytes()),
+            "partial" => put(1, next().as_bytes()),
+            "bytes" => put(1, &from_hex(next())),
+            // `pid TEXT`: the text and our pid.
+            "pid" => put(1, format!("{} {}\n", next(), std::process::id()).as_bytes()),
+            // `env NAME`: `NAME=value`.
+            "env" => print_variable(next()),
+            // `spam N`: the lines `spam 1` to `spam N`, as fast as the pipe takes them.
+            "spam" => spam(number(next())),
+            // `blocks N LENGTH X`: N lines, each of LENGTH times the letter X.
+            "blocks" => blocks(number(next()), number(next()), next()),
+            // `loop TEXT INTERVAL`: `TEXT 1`, `TEXT 2` ... for ever.
+            "loop" => repeat(next(), duration(next())),
+            "report" => report(),
+            "exit" => exit(next().parse().expect("an exit code")),
+            "kill-self" => raise(signal(next())),
+            "stop-self" => raise(libc::SIGSTOP),
+            "sleep" => sleep(duration(next())),
+            "ignore" => ignore(signal(next())),
+            // `on SIG say TEXT`, `on SIG exit N`, `on SIG sleep-then-exit DURATION N`.
+            "on" => {
+                let signal = signal(next());
+                let action = match next() {
+                    "say" => Action::Say(format!("{}\n", next()).into_bytes()),
+                    "exit" => Action::Exit(Duration::ZERO, next().parse().expect("an exit code")),
+                    "sleep-then-exit" => {
+                        Action::Exit(duration(next()), next().parse().expect("an exit code"))
+                    }
+                    other => panic!("`on` knows no `{other}`"),
+                };
+                catch(signal, action);
+            }
+            // `fork VERBS end`: a child executes the verbs and exits with 0; we go on at once.
+            "fork" => {
+                // SAFETY: we have one thread, so the child may do what we may.
+                if unsafe { libc::fork() } == 0 {
+                    run(words);
+                    exit(0);
+                }
+                skip_to_end(words);
+            }
+            "end" => return,
+            "setsid" => {
+                // SAFETY: no memory is involved; it fails only for a group's leader, and then a test fails.
+                unsafe { libc::setsid() };
+            }
+            // `setpgid`: out of the process group of our leader, into one of our own.
+            "setpgid" => {
+                // SAFETY: no memory is involved.
+                unsafe { libc::setpgid(0, 0) };
+            }
+            "close-stdout" => {
+                // SAFETY: nothing of ours uses these two after this, but verbs that then fail on purpose.
+                unsafe { (libc::close(1), libc::close(2)) };
+            }
+            // `gate FIFO`: waits until the test opens the FIFO.
+            "gate" => drop(File::open(next()).expect("the gate is a FIFO")),
+            "touch" => drop(File::create(next()).expect("a file can be made")),
+            "rmdir" => fs::remove_dir_all(next()).expect("a directory can be removed"),
+            // `crash-until FILE N CODE`: the first N lives, counted in FILE, end here with CODE.
+            "crash-until" => {
+                let (file, lives, code) = (next(), number(next()), next().parse().expect("an exit code"));
+                if count_a_life(file) <= lives {
+                    exit(code);
+                }
+            }
+            // Serves HTTP 200 on $PORT for ever.
+            "listen" => listen(),
+            "read-stdin" => read_stdin(),
+            // Opens our terminal and reads from it.
+            "read-tty" => read_all(&File::open("/dev/tty").expect("there is a terminal")),
+            other => panic!("chaos knows no `{other}`"),
+        }
+    }
+}
+
+/// What the supervisor handed over, one `key=value` a line.
+fn report() {
+    let status = fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let mut lines: Vec<String> = Vec::new();
+    for key in ["SigBlk", "SigIgn", "SigCgt"] {
+        let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
+        lines.push(format!("{key}={}", value.expect("the kernel tells")));
+    }
+    // SAFETY: these calls take and give plain numbers, and the one pointer is to a live integer.
+    unsafe {
+        let mut death_signal: c_int = 0;
+        libc::prctl(libc::PR_GET_PDEATHSIG, ptr::from_mut(&mut death_signal));
+        lines.push(format!("pdeathsig={death_signal}"));
+        let umask = libc::umask(0);
+        libc::umask(umask);
+        lines.push(format!("umask={umask:03o}"));
+        lines.push(format!("pid={}\nppid={}\npgid={}", libc::getpid(), libc::getppid(), libc::getpgrp()));
+    }
+    let parent = format!("/proc/{}/comm", std::os::unix::process::parent_id());
+    lines.push(format!("parent={}", fs::read_to_string(parent).unwrap_or_default().trim_end()));
+    let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .expect("limits are readable");
+    lines.push(format!("nofile={soft}:{hard}"));
+    lines.push(format!("cwd={}", std::env::current_dir().expect("we are somewhere").display()));
+    lines.push(format!("stdin={}", fs::read_link("/proc/self/fd/0").unwrap_or_default().display()));
+    lines.push(format!("fds={}", descriptors()));
+    put(1, format!("{}\nreport=done\n", lines.join("\n")).as_bytes());
+}
+
+/// Our open descriptors: `0,1,2`.
+fn descriptors() -> String {
+    let open = (0..1024).filter(|fd| {
+        // SAFETY: F_GETFD only looks.
+        unsafe { libc::fcntl(*fd, libc::F_GETFD) != -1 }
+    });
+    open.map(|fd| fd.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn print_variable(name: &str) {
+    let mut line = name.as_bytes().to_vec();
+    match std::env::var_os(name) {
+        Some(value) => line.extend([b"=".as_slice(), value.as_bytes(), b"\n"].concat()),
+        None => line.extend(b" is not set\n"),
+    }
+    put(1, &line);
+}
+
+fn spam(count: usize) {
+    let mut lines = Vec::new();
+    for n in 1..=count {
+        lines.extend(format!("spam {n}\n").into_bytes());
+        if lines.len() > 60_000 || n == count {
+            put(1, &lines);
+            lines.clear();
+        }
+    }
+}
+
+fn blocks(count: usize, length: usize, letter: &str) {
+    let line = format!("{}\n", letter.repeat(length));
+    for _ in 0..count {
+        put(1, line.as_bytes());
+    }
+}
+
+fn repeat(text: &str, interval: Duration) {
+    for n in 1_u64.. {
+        put(1, format!("{text} {n}\n").as_bytes());
+        sleep(interval);
+    }
+}
+
+/// Counts this life in the file (one byte each) and says which it is, from 1.
+fn count_a_life(file: &str) -> usize {
+    let mut file = OpenOptions::new().create(true).append(true).open(file).expect("lives can be counted");
+    file.write_all(b".").expect("lives can be counted");
+    usize::try_from(file.metadata().expect("it is open").len()).expect("not so many lives")
+}
+
+fn listen() {
+    let port: u16 = std::env::var("PORT").expect("`listen` wants PORT").parse().expect("PORT is a number");
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    put(1, format!("listening on {port}\n").as_bytes());
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("accept works");
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+        // A client that has gone away is no concern of ours.
+        let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer.as_bytes()));
+    }
+}
+
+fn read_stdin() {
+    read_all(&File::open("/dev/stdin").expect("stdin is open"));
+}
+
+fn read_all(mut file: &File) {
+    let mut text = Vec::new();
+    match file.read_to_end(&mut text) {
+        Ok(count) => put(1, format!("read {count} bytes\n").as_bytes()),
+        Err(error) => put(1, format!("read failed: {error}\n").as_bytes()),
+    }
+}
+
+/// What a caught signal does.
+enum Action {
+    /// Write this to stdout and go on.
+    Say(Vec<u8>),
+    /// Exit with this code after so long.
+    Exit(Duration, c_int),
+}
+
+/// The action of each signal, leaked on purpose: a handler may come at any time.
+static ACTIONS: [AtomicPtr<Action>; 65] = [const { AtomicPtr::new(ptr::null_mut()) }; 65];
+
+fn catch(signal: c_int, action: Action) {
+    let place = usize::try_from(signal).expect("signals are positive");
+    ACTIONS[place].store(Box::leak(Box::new(action)), Ordering::SeqCst);
+    let handler: extern "C" fn(c_int) = caught;
+    // SAFETY: the handler only makes async-signal-safe calls on memory that lives for ever.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+}
+
+extern "C" fn caught(signal: c_int) {
+    let Ok(place) = usize::try_from(signal) else { return };
+    // SAFETY: what is in the table was leaked before the handler was installed.
+    match unsafe { ACTIONS[place].load(Ordering::SeqCst).as_ref() } {
+        None => {}
+        Some(Action::Say(line)) => put(1, line),
+        Some(Action::Exit(after, code)) => {
+            sleep(*after);
+            exit(*code);
+        }
+    }
+}
+
+fn ignore(signal: c_int) {
+    // SAFETY: SIG_IGN is no function that could do harm.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+fn raise(signal: c_int) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::raise(signal) };
+}
+
+/// Without destructors and exit handlers: the child of a fork must not run its parent's.
+fn exit(code: c_int) -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Goes on sleeping after a signal.
+fn sleep(duration: Duration) {
+    let seconds = libc::time_t::try_from(duration.as_secs()).expect("not so long");
+    let mut left = libc::timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() };
+    loop {
+        let wanted = left;
+        // SAFETY: both point to live values; nanosleep is async-signal-safe.
+        if unsafe { libc::nanosleep(&raw const wanted, &raw mut left) } == 0 {
+            return;
+        }
+    }
+}
+
+/// write(2) until everything is out; without a lock, so that a handler may use it. A closed pipe ends it.
+fn put(fd: c_int, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the buffer is alive and as long as we say.
+        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn skip_to_end<'a>(words: &mut impl Iterator<Item = &'a str>) {
+    let mut open = 1;
+    for word in words {
+        match word {
+            "fork" => open += 1,
+            "end" => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return;
+        }
+    }
+}
+
+fn signal(name: &str) -> c_int {
+    name.parse::<Signal>().unwrap_or_else(|error| panic!("{error}")).number()
+}
+
+fn duration(text: &str) -> Duration {
+    parse_duration(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"))
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).expect("hex is ASCII");
+            u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("`{pair}` is not hex"))
+        })
+        .collect()
+}
