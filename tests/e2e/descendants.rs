@@ -116,8 +116,9 @@ fn what_a_crashed_leader_leaves_is_killed_after_its_drain() {
     assert!(killed.millis_after(&run.event("exited", "job.1")) >= 295);
     run.nth_event(2, "started", "job.1");
     assert!(!is_alive(left));
-    run.signal(libc::SIGTERM);
     // The second life's descendant is as deaf as the first's.
+    run.wait_for("it is deaf", |seen| (seen.rests("job.1", "left ").len() == 2).then_some(()));
+    run.signal(libc::SIGTERM);
     run.ends_with(137);
 }
 
@@ -208,7 +209,9 @@ fn fault_61_leftovers_are_an_error_where_that_was_asked() {
     let (project, _killed, escapee) = killed_run_with_an_escapee();
     let mut next = project.args(["--leftovers", "fail"]).start();
     let seen = next.ends_with(1);
-    assert!(seen.err_text().contains(&escapee.to_string()), "{seen}");
+    let found = &seen.events("leftovers_found", "")[0];
+    assert_eq!(pids(&found.json["processes"]), [escapee], "{seen}");
+    assert_eq!(found.json["fate"], "refused", "{seen}");
     assert!(seen.events("started", "").is_empty(), "{seen}");
     assert!(is_alive(escapee));
 }

@@ -15,11 +15,11 @@ pub(crate) fn marked(mark: &str) -> Vec<(i32, String)> {
     everybody().filter(has_mark).map(|pid| (pid, command_line(pid))).collect()
 }
 
-/// The children of this process with their command lines.
-pub(crate) fn children_of(parent: i32) -> Vec<(i32, String)> {
+/// The children of this process.
+pub(super) fn children_of(parent: i32) -> Vec<i32> {
     let parent = parent.to_string();
     let is_child = |pid: &i32| field(&status(*pid), "PPid") == Some(parent.as_str());
-    everybody().filter(is_child).map(|pid| (pid, command_line(pid))).collect()
+    everybody().filter(is_child).collect()
 }
 
 /// The children of this process that are dead and not yet waited for.
@@ -84,7 +84,7 @@ pub(crate) fn can_make_pid_namespaces() -> bool {
 }
 
 /// For unshare(1); a user other than root needs a user namespace around it.
-pub(crate) fn pid_namespace_flags() -> Vec<&'static str> {
+pub(super) fn pid_namespace_flags() -> Vec<&'static str> {
     let mut flags = vec!["--pid", "--fork", "--mount-proc", "--kill-child"];
     if !nix::unistd::geteuid().is_root() {
         flags.extend(["--user", "--map-root-user"]);
@@ -122,7 +122,8 @@ fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
     status.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim()))
 }
 
-fn command_line(pid: i32) -> String {
+/// The words of a process's command, with blanks between them.
+pub(super) fn command_line(pid: i32) -> String {
     let words = fs::read(proc(pid, "cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned()
 }

@@ -5,14 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::pty::openpty;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use super::processes::pid_namespace_flags;
 use super::run::Reader;
@@ -232,11 +234,28 @@ impl Supervise {
                 (Reader::AtOnce(File::from(OwnedFd::from(ours))), OwnedFd::from(theirs).into(), None)
             }
             Stdout::Terminal => {
-                let pty = openpty(None, None).expect("there are terminals");
-                (Reader::Terminal(File::from(pty.master)), Stdio::null(), Some(pty.slave))
+                let (ours, theirs) = open_terminal().expect("there are terminals");
+                (Reader::Terminal(ours), Stdio::null(), Some(theirs))
             }
         }
     }
+}
+
+/// Both sides of a new terminal. Unlike those of openpty(3) they are closed by exec: as long as a supervisor has our
+/// side, we cannot hang up.
+fn open_terminal() -> nix::Result<(File, OwnedFd)> {
+    let ours = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let theirs = nix::fcntl::open(ptsname_r(&ours)?.as_str(), flags, nix::sys::stat::Mode::empty())?;
+    // Neither is what is typed shown, nor a newline made two characters: what we read is what was written.
+    let mut settings = tcgetattr(&theirs)?;
+    settings.local_flags.remove(LocalFlags::ECHO);
+    settings.output_flags.remove(OutputFlags::OPOST);
+    tcsetattr(&theirs, SetArg::TCSANOW, &settings)?;
+    // SAFETY: the descriptor is taken out of its owner, and so has one owner still.
+    Ok((unsafe { File::from_raw_fd(ours.into_raw_fd()) }, theirs))
 }
 
 /// Unique among all runs of all tests on this machine.
