@@ -231,6 +231,17 @@ unsafe fn restore_signals(inherited: &Inherited) -> Result<(), c_int> {
     // SAFETY: dispositions of the child's own (no CLONE_SIGHAND), then its mask.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
+        // What the terminal sent to our group while the child was still in it is for us, not for the child: Ctrl-Z would
+        // stop it before it executes, and us with it, for ever. To ignore a signal discards it (sigaction(2), POSIX).
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
+            let mut before: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = libc::SIG_IGN;
+            if libc::sigaction(signal, &raw const action, &raw mut before) != 0
+                || libc::sigaction(signal, &raw const before, ptr::null_mut()) != 0
+            {
+                return Err(*libc::__errno_location());
+            }
+        }
         action.sa_sigaction = libc::SIG_DFL;
         if libc::sigaction(libc::SIGPIPE, &raw const action, ptr::null_mut()) != 0 {
             return Err(*libc::__errno_location());
