@@ -50,22 +50,23 @@ fn fault_41_a_signal_is_withheld_from_a_leader_that_it_would_end() {
 const SHELL: [&str; 4] = [
     "sh",
     "-c",
-    "set -m; \"$@\"; code=$?; while [ $code -gt 128 ]; do echo job-stopped; read line; fg >/dev/null; code=$?; done; \
-     echo job-ended; exit $code",
+    "set -m; \"$@\"; code=$?; while [ $code -gt 128 ]; do echo job-stopped >&2; read line; fg >&2; code=$?; done; exit $code",
     "sh",
 ];
 
 fn wait_for_shell(run: &Run, nth: usize, line: &str) {
     run.wait_for(line, |seen| {
-        let count = seen.lines().iter().filter(|said| *said == line).count();
+        let count = seen.err_text().matches(line).count();
         (count >= nth).then_some(())
     });
 }
 
 #[test]
 fn fault_38_ctrl_z_stops_the_whole_job_and_fg_brings_it_back() {
-    let mut run =
-        Supervise::with("web: chaos pid up loop tick 20ms\n").under(SHELL).stdout(Stdout::Terminal).start();
+    let mut run = Supervise::with("web: chaos pid up loop tick 20ms\n")
+        .under(SHELL)
+        .stdout(Stdout::PipeBesideTerminal)
+        .start();
     let child = run.pid_said("web.1", "up");
     let supervisor = run.pid();
     run.types(b"\x1a");
@@ -82,8 +83,10 @@ fn fault_38_ctrl_z_stops_the_whole_job_and_fg_brings_it_back() {
 
 #[test]
 fn fault_38_a_suspended_job_can_be_stopped() {
-    let mut run =
-        Supervise::with("web: chaos pid up sleep 1h\n").under(SHELL).stdout(Stdout::Terminal).start();
+    let mut run = Supervise::with("web: chaos pid up sleep 1h\n")
+        .under(SHELL)
+        .stdout(Stdout::PipeBesideTerminal)
+        .start();
     let child = run.pid_said("web.1", "up");
     run.types(b"\x1a");
     wait_for_shell(&run, 1, "job-stopped");
@@ -101,7 +104,7 @@ fn fault_39_ctrl_z_in_the_middle_of_many_starts_leaves_none_behind() {
         .args(["--no-port", &format!("job={COUNT}")])
         .without_port_argument()
         .under(SHELL)
-        .stdout(Stdout::Terminal)
+        .stdout(Stdout::PipeBesideTerminal)
         .start();
     let supervisor = run.pid();
     for n in 1..=3 {

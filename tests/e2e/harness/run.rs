@@ -42,7 +42,6 @@ pub(crate) enum Reader {
     AtOnce(File),
     Later(File),
     Until(File, usize),
-    Terminal(File),
 }
 
 /// What the reading threads have heard, and the bell they ring.
@@ -61,28 +60,36 @@ struct Heard {
 impl Run {
     pub(super) fn new(
         mut child: Child,
-        reader: Reader,
+        reader: Option<Reader>,
+        terminal: Option<File>,
         mark: String,
         directory: Arc<Directory>,
         wrapped: bool,
     ) -> Run {
         let seen = Arc::new(Seen::default());
-        let (mut later, mut terminal) = (None, None);
+        let mut later = None;
+        let stdout_is_terminal = reader.is_none();
         match reader {
-            Reader::AtOnce(file) => listen_to_stdout(&seen, file, usize::MAX),
-            Reader::Until(file, lines) => listen_to_stdout(&seen, file, lines),
-            Reader::Later(file) => later = Some(file),
-            Reader::Terminal(file) => {
-                let (end_of_line, line) = io::pipe().expect("descriptors are left");
-                terminal =
-                    Some(Terminal { keys: file.try_clone().expect("descriptors are left"), _line: line });
-                listen_to_stdout(&seen, UntilHungUp { terminal: file, end_of_line }, usize::MAX);
+            Some(Reader::AtOnce(file)) => listen_to_stdout(&seen, file, usize::MAX),
+            Some(Reader::Until(file, lines)) => listen_to_stdout(&seen, file, lines),
+            Some(Reader::Later(file)) => later = Some(file),
+            None => {}
+        }
+        if let Some(stderr) = child.stderr.take() {
+            listen_to_stderr(&seen, stderr);
+        }
+        let terminal = terminal.map(|terminal| {
+            let (end_of_line, line) = io::pipe().expect("descriptors are left");
+            let keys = terminal.try_clone().expect("descriptors are left");
+            let voice = UntilHungUp { terminal, end_of_line };
+            if stdout_is_terminal {
+                listen_to_stdout(&seen, voice, usize::MAX);
+                seen.lock().err_ended = true;
+            } else {
+                listen_to_stderr(&seen, voice);
             }
-        }
-        match child.stderr.take() {
-            Some(stderr) => listen_to_stderr(&seen, stderr),
-            None => seen.lock().err_ended = true,
-        }
+            Terminal { keys, _line: line }
+        });
         Run { child, wrapped, seen, later, terminal, mark, directory, ended: false }
     }
 
@@ -290,7 +297,10 @@ fn listen_to_stdout(seen: &Arc<Seen>, file: impl Read + Send + 'static, lines: u
 fn listen_to_stderr(seen: &Arc<Seen>, stderr: impl Read + Send + 'static) {
     let seen = Arc::clone(seen);
     thread::spawn(move || {
-        listen(stderr, usize::MAX, |line| seen.lock().transcript.err.push(line.to_vec()));
+        listen(stderr, usize::MAX, |line| {
+            seen.lock().transcript.err.push(line.to_vec());
+            seen.bell.notify_all();
+        });
         seen.lock().err_ended = true;
         seen.bell.notify_all();
     });

@@ -50,6 +50,8 @@ pub(crate) enum Stdout {
     Socket,
     /// To a terminal, which is the controlling one, as stdin and stderr are.
     Terminal,
+    /// To a pipe; stdin and stderr are the controlling terminal.
+    PipeBesideTerminal,
 }
 
 /// What the supervisor finds when it starts.
@@ -161,30 +163,26 @@ impl Supervise {
 
     pub(crate) fn start(&self) -> Run {
         let mark = unique_mark();
-        let (reader, stdout, terminal) = self.open_stdout();
         let mut command = self.command();
         command
             .current_dir(self.directory.app(""))
             .env_clear()
             .envs(&self.environment)
             .env("E2E_MARK", &mark);
-        match &terminal {
-            Some(slave) => {
-                let slave = || Stdio::from(slave.try_clone().expect("descriptors are left"));
-                command.stdin(slave()).stdout(slave()).stderr(slave());
-            }
-            None => {
-                command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-            }
-        }
+        let (reader, stdout) = self.open_stdout();
+        let with_terminal = matches!(self.stdout, Stdout::Terminal | Stdout::PipeBesideTerminal);
+        let (terminal, theirs) = with_terminal.then(|| open_terminal().expect("there are terminals")).unzip();
+        let side =
+            || theirs.as_ref().map(|side| Stdio::from(side.try_clone().expect("descriptors are left")));
+        command.stdin(side().unwrap_or_else(Stdio::null)).stderr(side().unwrap_or_else(Stdio::piped));
+        command.stdout(stdout.or_else(side).expect("stdout is the terminal or something else"));
         let setups = self.setups.clone();
-        let with_terminal = terminal.is_some();
         // SAFETY: between fork and exec only system calls are made, on memory that was prepared before.
         unsafe { command.pre_exec(move || prepare(&setups, with_terminal)) };
         let child = command.spawn().expect("the supervisor can be started");
         // Ours would keep the reader from seeing the end.
-        drop((command, terminal));
-        Run::new(child, reader, mark, Arc::clone(&self.directory), !self.wrapper.is_empty())
+        drop((command, theirs));
+        Run::new(child, reader, terminal, mark, Arc::clone(&self.directory), !self.wrapper.is_empty())
     }
 
     fn command(&self) -> Command {
@@ -199,43 +197,40 @@ impl Supervise {
         command
     }
 
-    /// Our end, the supervisor's end, and the terminal's other side where it is one.
-    fn open_stdout(&self) -> (Reader, Stdio, Option<OwnedFd>) {
+    /// Our end and the supervisor's end; neither where stdout is the terminal.
+    fn open_stdout(&self) -> (Option<Reader>, Option<Stdio>) {
         let pipe = || {
             let (ours, theirs) = io::pipe().expect("descriptors are left");
             (File::from(OwnedFd::from(ours)), OwnedFd::from(theirs))
         };
         match self.stdout {
-            Stdout::Pipe => {
+            Stdout::Terminal => (None, None),
+            Stdout::Pipe | Stdout::PipeBesideTerminal => {
                 let (ours, theirs) = pipe();
-                (Reader::AtOnce(ours), theirs.into(), None)
+                (Some(Reader::AtOnce(ours)), Some(theirs.into()))
             }
             Stdout::NonblockingPipe => {
                 let (ours, theirs) = pipe();
                 // SAFETY: the descriptor is open.
                 unsafe { libc::fcntl(theirs.as_raw_fd(), libc::F_SETFL, libc::O_WRONLY | libc::O_NONBLOCK) };
-                (Reader::Later(ours), theirs.into(), None)
+                (Some(Reader::Later(ours)), Some(theirs.into()))
             }
             Stdout::Unread => {
                 let (ours, theirs) = pipe();
-                (Reader::Later(ours), theirs.into(), None)
+                (Some(Reader::Later(ours)), Some(theirs.into()))
             }
             Stdout::HangUpAfter(lines) => {
                 let (ours, theirs) = pipe();
-                (Reader::Until(ours, lines), theirs.into(), None)
+                (Some(Reader::Until(ours, lines)), Some(theirs.into()))
             }
             Stdout::File => {
                 let path = self.directory.app("stdout");
                 let theirs = File::create(&path).expect("the directory is ours");
-                (Reader::Later(File::open(path).expect("it is there")), theirs.into(), None)
+                (Some(Reader::Later(File::open(path).expect("it is there"))), Some(theirs.into()))
             }
             Stdout::Socket => {
                 let (ours, theirs) = UnixStream::pair().expect("descriptors are left");
-                (Reader::AtOnce(File::from(OwnedFd::from(ours))), OwnedFd::from(theirs).into(), None)
-            }
-            Stdout::Terminal => {
-                let (ours, theirs) = open_terminal().expect("there are terminals");
-                (Reader::Terminal(ours), Stdio::null(), Some(theirs))
+                (Some(Reader::AtOnce(File::from(OwnedFd::from(ours)))), Some(OwnedFd::from(theirs).into()))
             }
         }
     }
