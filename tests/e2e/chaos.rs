@@ -39,6 +39,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             "bytes" => put(1, &from_hex(next())),
             // `pid TEXT`: the text and our pid.
             "pid" => put(1, format!("{} {}\n", next(), std::process::id()).as_bytes()),
+            // `born TICKS`, the kernel's date of our birth.
+            "born" => put(1, format!("born {}\n", birth()).as_bytes()),
             // `env NAME`: `NAME=value`.
             "env" => print_variable(next()),
             // `spam N`: the lines `spam 1` to `spam N`, as fast as the pipe takes them.
@@ -146,6 +148,14 @@ fn descriptors() -> String {
         unsafe { libc::fcntl(*fd, libc::F_GETFD) != -1 }
     });
     open.map(|fd| fd.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// When we were started, in ticks since boot (`proc_pid_stat(5)`, field 22).
+fn birth() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").expect("proc is mounted");
+    // Our name, which may hold blanks, ends with the last bracket; field 3 follows.
+    let (_, after_name) = stat.rsplit_once(") ").expect("stat has a name");
+    after_name.split(' ').nth(19).expect("stat has 22 fields and more").to_owned()
 }
 
 fn print_variable(name: &str) {

@@ -1,13 +1,20 @@
 //! When an instance that ended is started again, and when it is not: section 6.
 
-use crate::harness::{Notice, Supervise, Transcript, descriptors, eventually, is_alive, zombies_of};
+use crate::harness::{Supervise, Transcript, descriptors, eventually, is_alive, zombies_of};
 
 /// Never two starts of one slot within this many milliseconds.
 const CLOSEST: i64 = 250;
+/// The kernel dates a birth in hundredths of a second.
+const TICK: i64 = 10;
 
-/// The times between the starts of a slot, in milliseconds.
-fn distances(starts: &[Notice]) -> Vec<i64> {
-    starts.windows(2).map(|pair| pair[1].millis_after(&pair[0])).collect()
+/// The times between the births of a slot's leaders, which say them by `chaos born`, in milliseconds.
+fn distances(seen: &Transcript, slot: &str) -> Vec<i64> {
+    let births: Vec<i64> = seen
+        .rests(slot, "born ")
+        .iter()
+        .map(|ticks| ticks.parse::<i64>().expect("ticks are numbers") * TICK)
+        .collect();
+    births.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
 /// Asserts that a delay is this one, give or take 20 %.
@@ -31,7 +38,7 @@ fn the_first_failure_restarts_at_once_and_says_so() {
 
 #[test]
 fn fault_45_a_crash_loop_waits_longer_each_time_up_to_the_longest() {
-    let mut run = Supervise::with("job: chaos exit 1\n")
+    let mut run = Supervise::with("job: chaos born exit 1\n")
         .spec("defaults:\n  backoff: { first: 300ms, max: 900ms }\n")
         .start();
     let seen =
@@ -43,31 +50,27 @@ fn fault_45_a_crash_loop_waits_longer_each_time_up_to_the_longest() {
     about(delays[2], 600);
     about(delays[3], 900);
     about(delays[4], 900);
-    for (started, exited) in seen.events("started", "job.1").iter().skip(1).zip(&exits) {
-        let waited = started.millis_after(exited);
-        let delay = exited.number("delay_ms");
-        assert!(waited >= delay - 2, "started {waited} ms after the exit that announced {delay} ms");
+    for (waited, delay) in distances(&seen, "job.1").iter().zip(&delays) {
+        assert!(
+            *waited >= delay - TICK,
+            "born {waited} ms after the life before, which announced {delay} ms"
+        );
     }
     run.is_stopped();
 }
 
 #[test]
 fn no_slot_is_started_twice_within_a_quarter_of_a_second() {
-    let mut run = Supervise::with("job: chaos exit 1\n")
+    let mut run = Supervise::with("job: chaos born exit 1\n")
         .spec("defaults:\n  backoff: { first: 1ms, max: 1ms }\n")
         .args(["job=3"])
         .start();
     for slot in ["job.1", "job.2", "job.3"] {
-        let starts = run.wait_for("four starts", |seen| {
-            let starts = seen.events("started", slot);
-            (starts.len() >= 4).then_some(starts)
+        let distances = run.wait_for("four lives", |seen| {
+            let distances = distances(seen, slot);
+            (distances.len() >= 3).then_some(distances)
         });
-        // The notice is a moment later than the start itself; two of them may come closer by that.
-        assert!(
-            distances(&starts).iter().all(|distance| *distance >= CLOSEST - 30),
-            "{:?}",
-            distances(&starts)
-        );
+        assert!(distances.iter().all(|distance| *distance >= CLOSEST - TICK), "{distances:?}");
     }
     run.is_stopped();
 }

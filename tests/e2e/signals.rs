@@ -14,7 +14,9 @@ fn fault_41_a_signal_is_passed_to_every_leader_that_has_a_handler() {
         "chaos on USR1 say usr1 on USR2 say usr2 on WINCH say winch on RTMIN+5 say rt say ready sleep 1h";
     let mut run = Supervise::with(format!("web: {line}\nworker: {line}\n")).args(["web=2"]).start();
     let slots = ["web.1", "web.2", "worker.1"];
-    slots.iter().for_each(|slot| run.line(slot, "ready"));
+    for slot in slots {
+        run.line(slot, "ready");
+    }
     let signals = [
         (libc::SIGUSR1, "usr1"),
         (libc::SIGUSR2, "usr2"),
@@ -23,7 +25,9 @@ fn fault_41_a_signal_is_passed_to_every_leader_that_has_a_handler() {
     ];
     for (signal, heard) in signals {
         run.signal(signal);
-        slots.iter().for_each(|slot| run.line(slot, heard));
+        for slot in slots {
+            run.line(slot, heard);
+        }
     }
     let seen = run.is_stopped();
     assert!(seen.events("signal_withheld", "").is_empty(), "{seen}");

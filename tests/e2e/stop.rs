@@ -3,20 +3,23 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::harness::{Run, Setup, Stdout, Supervise, eventually, is_alive, send, state};
 
 /// A drain that a test would not live to see the end of: whatever ends sooner did not wait for it.
 const LONG: [&str; 2] = ["-t", "10m"];
 
-/// The one KILL notice, which must come at this drain deadline and not before.
-fn killed_at(run: &Run, slot: &str, drain_ms: i64) {
-    let draining = run.event("draining", "");
+/// Sends TERM, after which this slot must be killed at its drain deadline and not before.
+fn is_killed_at_its_deadline(run: &Run, slot: &str, drain_ms: i64) {
+    let begin = Timestamp::now();
+    run.signal(libc::SIGTERM);
     let killed = run.event("killed", slot);
     assert_eq!(killed.json["reason"], "drain_timeout", "{}", killed.json);
     assert_eq!(killed.number("drain_ms"), drain_ms);
-    let after = killed.millis_after(&draining);
+    let after = killed.millis_after(begin);
     // The fault matrix says 100 ms late at most; a busy machine gets more.
-    assert!((drain_ms - 5..drain_ms + 600).contains(&after), "killed {after} ms after the drain began");
+    assert!((drain_ms - 1..drain_ms + 1000).contains(&after), "killed {after} ms after TERM");
 }
 
 #[test]
@@ -42,8 +45,7 @@ fn fault_01_a_child_that_ignores_term_is_killed_at_its_deadline_and_no_other() {
         .args(["-t", "500ms"])
         .start();
     run.line("deaf.1", "deaf");
-    run.signal(libc::SIGTERM);
-    killed_at(&run, "deaf.1", 500);
+    is_killed_at_its_deadline(&run, "deaf.1", 500);
     let seen = run.ends_with(137);
     assert_eq!(seen.events("killed", "").len(), 1, "{seen}");
     assert_eq!(seen.events("exited", "deaf.1")[0].json["signal"], "SIGKILL", "{seen}");
@@ -72,10 +74,9 @@ fn fault_03_a_group_member_that_outlives_its_leader_is_killed_at_the_deadline() 
         .args(["-t", "500ms"])
         .start();
     let member = run.pid_said("web.1", "member");
-    run.signal(libc::SIGTERM);
-    assert_eq!(run.event("exited", "web.1").json["signal"], "SIGTERM");
-    killed_at(&run, "web.1", 500);
-    run.ends_with(137);
+    is_killed_at_its_deadline(&run, "web.1", 500);
+    let seen = run.ends_with(137);
+    assert_eq!(seen.events("exited", "web.1")[0].json["signal"], "SIGTERM", "{seen}");
     assert!(!is_alive(member));
 }
 
@@ -149,8 +150,7 @@ fn each_type_has_its_own_stop_signal_and_drain() {
     for slot in ["a.1", "b.1", "c.1"] {
         run.line(slot, "ready");
     }
-    run.signal(libc::SIGTERM);
-    killed_at(&run, "c.1", 300);
+    is_killed_at_its_deadline(&run, "c.1", 300);
     let seen = run.ends_with(137);
     for slot in ["a.1", "b.1"] {
         assert_eq!(seen.events("exited", slot)[0].number("code"), 0, "{seen}");

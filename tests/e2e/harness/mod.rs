@@ -19,7 +19,7 @@ pub(crate) use processes::{
 };
 pub(crate) use run::Run;
 pub(crate) use supervise::{Setup, Stdout, Supervise};
-pub(crate) use transcript::{Notice, Transcript};
+pub(crate) use transcript::Transcript;
 
 /// How long anything may take before a test gives up: far more than it needs on a busy machine.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);

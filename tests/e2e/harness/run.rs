@@ -13,7 +13,8 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::processes::{children_of, command_line, eventually, marked, send};
-use super::{Directory, Notice, PATIENCE, Transcript};
+use super::transcript::Notice;
+use super::{Directory, PATIENCE, Transcript};
 
 /// A supervisor that has been started. It must be ended by [`Run::ends_with`] or one of its sisters.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// The lines of stdout and stderr, and, in JSON, the notices and what each process said.
@@ -72,16 +73,14 @@ impl Transcript {
 }
 
 impl Notice {
-    /// When it was said, in microseconds.
-    pub(crate) fn at(&self) -> i64 {
+    /// How long after a moment it was said, in milliseconds.
+    ///
+    /// A notice is dated when it is written, a moment after the fact: so measured from a moment before the cause, this
+    /// is never less than the truth. Two notices do not tell the time between their facts.
+    pub(crate) fn millis_after(&self, moment: Timestamp) -> i64 {
         let text = self.json["timestamp"].as_str().expect("a notice has its time");
-        let timestamp: jiff::Timestamp = text.parse().expect("the time is RFC 3339");
-        timestamp.as_microsecond()
-    }
-
-    /// How much later than another it was said, in milliseconds, rounded down.
-    pub(crate) fn millis_after(&self, earlier: &Notice) -> i64 {
-        (self.at() - earlier.at()).div_euclid(1000)
+        let said: Timestamp = text.parse().expect("the time is RFC 3339");
+        said.as_millisecond() - moment.as_millisecond()
     }
 
     pub(crate) fn pid(&self) -> i32 {
