@@ -13,6 +13,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
@@ -53,6 +55,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             "exit" => exit(next().parse().expect("an exit code")),
             "kill-self" => raise(signal(next())),
             "stop-self" => raise(libc::SIGSTOP),
+            // `forget`: becomes a program that sleeps, with an environment that tells nothing.
+            "forget" => panic!("{}", Command::new("sleep").arg("3600").env_clear().exec()),
             "sleep" => sleep(duration(next())),
             "ignore" => ignore(signal(next())),
             // `on SIG say TEXT`, `on SIG exit N`, `on SIG sleep-then-exit DURATION N`.

@@ -71,6 +71,32 @@ fn fault_05_a_program_that_became_a_daemon_is_stopped_and_its_slot_completed() {
 }
 
 #[test]
+fn fault_05_a_daemon_that_has_forgotten_whose_it_is_does_not_outlive_us() {
+    let line = "chaos fork setsid fork pid daemon forget end end touch up sleep 1h";
+    let mut run = Supervise::with(format!("web: {line}\n")).start();
+    let daemon = run.pid_said("web.1", "daemon");
+    let asleep =
+        || std::fs::read(format!("/proc/{daemon}/environ")).is_ok_and(|environment| environment.is_empty());
+    eventually("a daemon without a mark", || asleep().then_some(()), || run.so_far().to_string());
+    run.is_stopped();
+    let outlives_us = is_alive(daemon);
+    send(daemon, libc::SIGKILL);
+    assert!(!outlives_us);
+}
+
+#[test]
+fn fault_06_a_tree_that_grows_while_it_is_killed_is_gone_in_the_end() {
+    // Deaf to TERM, each in a session of its own, a new one every few milliseconds, until the very end.
+    let breed = "trap '' TERM; while :; do setsid sleep 3600 & sleep 0.005; done";
+    let mut run = Supervise::with(format!("web: ({breed}) & ({breed}) & echo up; {breed}\n"))
+        .args(["-t", "300ms"])
+        .start();
+    run.line("web.1", "up");
+    run.signal(libc::SIGTERM);
+    run.ends_with(137);
+}
+
+#[test]
 fn what_a_crashed_leader_leaves_is_named_and_stopped_before_the_restart() {
     let left = "fork on TERM say asked on USR1 exit 0 pid left sleep 1h end";
     let mut run = Supervise::with(format!("job: chaos {left} gate gate crash-until lives 1 1 sleep 1h\n"))

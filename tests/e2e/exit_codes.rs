@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Supervise, send};
+use crate::harness::{Setup, Supervise, send};
 
 /// Only the failures are of interest, not their restarts.
 const NEVER: [&str; 2] = ["--restart", "never"];
@@ -146,6 +146,19 @@ fn a_kill_weighs_more_than_int_and_a_failure_more_than_a_kill() {
 fn a_hundred_and_thirty_when_drained_on_int() {
     let mut run = Supervise::with("a: chaos sleep 1h\n").start();
     run.event("started", "a.1");
+    run.signal(libc::SIGINT);
+    run.ends_with(130);
+}
+
+#[test]
+fn a_shell_that_starts_us_in_the_background_takes_nothing_from_int() {
+    // It ignores INT and QUIT for what it starts with `&`; CHLD is somebody's careless daemon.
+    let mut run = Supervise::with("a: chaos sleep 1h\nb: chaos\n")
+        .setup(Setup::Ignore(libc::SIGINT))
+        .setup(Setup::Ignore(libc::SIGQUIT))
+        .setup(Setup::Ignore(libc::SIGCHLD))
+        .start();
+    run.event("completed", "b.1");
     run.signal(libc::SIGINT);
     run.ends_with(130);
 }

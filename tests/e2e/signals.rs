@@ -1,5 +1,10 @@
 //! Signals that are passed on, and the job that stops and goes on: section 7.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
 use crate::harness::{Run, Stdout, Supervise, eventually, is_alive, state};
 
 /// Waits until a process is in this state.
@@ -83,6 +88,43 @@ fn fault_38_ctrl_z_stops_the_whole_job_and_fg_brings_it_back() {
     assert!(is_alive(child));
     let seen = run.is_stopped();
     assert_eq!(seen.events("suspended", "").len(), 1, "{seen}");
+}
+
+#[test]
+fn fault_38_without_a_terminal_tstp_and_cont_do_the_same() {
+    let mut run = Supervise::with("web: chaos pid up loop tick 20ms\n").start();
+    let child = run.pid_said("web.1", "up");
+    run.signal(libc::SIGTSTP);
+    wait_for_state(&run, run.pid(), 'T');
+    wait_for_state(&run, child, 'T');
+    let ticks = run.so_far().said("web.1").len();
+    run.signal(libc::SIGCONT);
+    run.wait_for("it ticks on", |seen| (seen.said("web.1").len() > ticks + 3).then_some(()));
+    run.is_stopped();
+}
+
+#[test]
+fn fault_38_no_time_passes_while_the_job_is_suspended() {
+    const DRAIN: Duration = Duration::from_secs(1);
+    let mut run = Supervise::with("web: chaos ignore TERM say deaf sleep 1h\n").args(["-t", "1s"]).start();
+    run.line("web.1", "deaf");
+    run.signal(libc::SIGTERM);
+    let begin = Instant::now();
+    run.event("draining", "");
+    run.signal(libc::SIGTSTP);
+    wait_for_state(&run, run.pid(), 'T');
+    let drained = begin.elapsed();
+    // The input: longer than the drain has left.
+    thread::sleep(DRAIN);
+    let goes_on = Timestamp::now();
+    run.signal(libc::SIGCONT);
+    let left = run.event("killed", "web.1").millis_after(goes_on);
+    let at_least = DRAIN.saturating_sub(drained).as_millis();
+    assert!(
+        u128::try_from(left).is_ok_and(|left| left + 1 >= at_least),
+        "killed after {left} of {at_least} ms"
+    );
+    run.ends_with(137);
 }
 
 #[test]

@@ -75,12 +75,15 @@ fn fault_42_the_mask_and_dispositions_are_those_we_were_started_with() {
         .setup(Setup::Block(libc::SIGUSR1))
         .setup(Setup::Ignore(libc::SIGUSR2))
         .setup(Setup::Ignore(libc::SIGPIPE))
+        .setup(Setup::Ignore(libc::SIGHUP))
+        .setup(Setup::Ignore(libc::SIGCHLD))
         .start();
     let special = run.report("web.1");
     assert!(has(&special["SigBlk"], libc::SIGUSR1), "{special:?}");
     assert!(!has(&special["SigBlk"], libc::SIGTERM), "{special:?}");
-    assert!(has(&special["SigIgn"], libc::SIGUSR2), "{special:?}");
-    assert!(has(&special["SigIgn"], libc::SIGPIPE), "{special:?}");
+    for ignored in [libc::SIGUSR2, libc::SIGPIPE, libc::SIGHUP, libc::SIGCHLD] {
+        assert!(has(&special["SigIgn"], ignored), "{ignored}: {special:?}");
+    }
     run.is_stopped();
 }
 

@@ -9,7 +9,7 @@ fn four_short_sleeps_end_by_themselves() {
     let sleeps = "a: sleep 0.1\nb: sleep 0.1\nc: sleep 0.1\nd: sleep 0.1\n";
     let begin = Instant::now();
     Supervise::with(sleeps).start().ends_with(0);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn four_long_sleeps_end_at_once_on_ctrl_c() {
     let begin = Instant::now();
     run.signal(libc::SIGINT);
     run.ends_with(130);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_leader_that_obeys_and_a_child_that_does_not_are_both_gone_in_the_end() {
     run.signal(libc::SIGTERM);
     run.ends_with(137);
     assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_loop_that_traps_term_is_killed_after_a_second() {
     let begin = Instant::now();
     run.signal(libc::SIGTERM);
     run.ends_with(137);
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]
