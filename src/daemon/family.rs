@@ -20,6 +20,17 @@ pub(super) struct Family {
     leaders: HashMap<i32, InstanceId>,
     /// Children that we did not start, and whose they are, where that can be told.
     adopted: HashMap<i32, Option<InstanceId>>,
+    strangers: Strangers,
+}
+
+/// What becomes of an adopted child of which cannot be told whose it is: it has a session of its own and has wiped or
+/// hidden its environment, as programs do that write their status into their title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strangers {
+    /// It counts as the last living instance's: all that we adopt are descendants of what we started.
+    OfTheLast,
+    /// It is nobody's: a type lets its descendants be, or we are init, which also adopts what others left behind.
+    LetBe,
 }
 
 /// What is known of an instance.
@@ -40,8 +51,8 @@ pub(super) enum LeaderState {
 }
 
 impl Family {
-    pub(super) fn new(mark: String) -> Family {
-        Family { mark, lives: HashMap::new(), leaders: HashMap::new(), adopted: HashMap::new() }
+    pub(super) fn new(mark: String, strangers: Strangers) -> Family {
+        Family { mark, lives: HashMap::new(), leaders: HashMap::new(), adopted: HashMap::new(), strangers }
     }
 
     /// The value that marks an instance's processes.
@@ -91,8 +102,7 @@ impl Family {
     pub(super) fn descendants(&mut self, instance: InstanceId) -> Vec<Stat> {
         let Some(kin) = self.kin(instance) else { return Vec::new() };
         self.adopt();
-        let concerns = |owner: &Option<InstanceId>| *owner == Some(instance);
-        if !self.adopted.values().any(concerns) {
+        if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
             return Vec::new();
         }
         self.below(instance, kin)
@@ -108,8 +118,12 @@ impl Family {
     fn below(&self, instance: InstanceId, kin: Kin) -> Vec<Stat> {
         let everybody = proc::everybody();
         let leader = kin.leader.raw();
-        let mut members: BTreeSet<i32> =
-            self.adopted.iter().filter(|(_, owner)| **owner == Some(instance)).map(|(pid, _)| *pid).collect();
+        let mut members: BTreeSet<i32> = self
+            .adopted
+            .iter()
+            .filter(|(_, owner)| self.is_of(**owner, instance))
+            .map(|(pid, _)| *pid)
+            .collect();
         if kin.leader_state == LeaderState::Unreaped {
             // Only now is the group's number surely not a stranger's.
             members.extend(everybody.iter().filter(|stat| stat.group == leader).map(|stat| stat.pid));
@@ -131,6 +145,15 @@ impl Family {
             .into_iter()
             .filter(|stat| stat.pid != leader && stat.alive() && members.contains(&stat.pid))
             .collect()
+    }
+
+    /// Whether an adopted child with this owner belongs to this instance.
+    fn is_of(&self, owner: Option<InstanceId>, instance: InstanceId) -> bool {
+        match (owner, self.strangers) {
+            (Some(owner), Strangers::OfTheLast | Strangers::LetBe) => owner == instance,
+            (None, Strangers::OfTheLast) => self.lives.len() == 1 && self.lives.contains_key(&instance),
+            (None, Strangers::LetBe) => false,
+        }
     }
 
     /// Takes note of children that became ours, and whose they are.

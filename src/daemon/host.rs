@@ -12,12 +12,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
 use crate::api::{InstanceId, Pid, Signal, SlotName};
-use crate::app::{Release, Stderr};
+use crate::app::{Leftovers, ProcessType, Release, Stderr};
 use crate::stream::{Channel, Source, Stream};
 use crate::supervisor::{Action, Event, SlotKey, SpawnError, SpawnErrorKind, Target};
 
 use super::clock::Clock;
-use super::family::{Family, LeaderState};
+use super::family::{Family, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::port;
@@ -58,6 +58,12 @@ impl Host {
         watch: Watch,
     ) -> io::Result<Host> {
         let root = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
+        let lets_be = |process_type: &ProcessType| process_type.policy.leftovers == Leftovers::Leave;
+        let strangers = if std::process::id() == 1 || release.types.iter().any(lets_be) {
+            Strangers::LetBe
+        } else {
+            Strangers::OfTheLast
+        };
         Ok(Host {
             programs: release.types.iter().map(Prepared::new).collect(),
             release,
@@ -65,7 +71,7 @@ impl Host {
             spawner: Spawner::new(inherited)?,
             null: File::open("/dev/null")?,
             stderr,
-            family: Family::new(mark),
+            family: Family::new(mark, strangers),
             watch,
             stream,
             newborn: Vec::new(),
