@@ -70,18 +70,36 @@ fn fault_05_a_program_that_became_a_daemon_is_stopped_and_its_slot_completed() {
     run.is_stopped();
 }
 
+/// Waits until a process has become one whose environment tells nothing.
+fn wait_until_it_forgets(run: &Run, pid: i32) {
+    let environment = || std::fs::read(format!("/proc/{pid}/environ"));
+    let forgot = || environment().is_ok_and(|environment| environment.is_empty()).then_some(());
+    eventually("a daemon without a mark", forgot, || run.so_far().to_string());
+}
+
 #[test]
 fn fault_05_a_daemon_that_has_forgotten_whose_it_is_does_not_outlive_us() {
-    let line = "chaos fork setsid fork pid daemon forget end end touch up sleep 1h";
-    let mut run = Supervise::with(format!("web: {line}\n")).start();
+    let daemon = "fork setsid fork pid daemon forget end end";
+    let mut run = Supervise::with(format!("web: chaos {daemon} sleep 1h\nworker: chaos sleep 1h\n")).start();
     let daemon = run.pid_said("web.1", "daemon");
-    let asleep =
-        || std::fs::read(format!("/proc/{daemon}/environ")).is_ok_and(|environment| environment.is_empty());
-    eventually("a daemon without a mark", || asleep().then_some(()), || run.so_far().to_string());
-    run.is_stopped();
-    let outlives_us = is_alive(daemon);
-    send(daemon, libc::SIGKILL);
-    assert!(!outlives_us);
+    wait_until_it_forgets(&run, daemon);
+    run.signal(libc::SIGTERM);
+    // No leak check sees it: it has forgotten our mark too.
+    run.wait_for_exit();
+    assert!(!is_alive(daemon));
+}
+
+#[test]
+fn fault_05_a_daemon_that_has_forgotten_whose_it_is_is_stopped_with_the_only_leader() {
+    let mut run = Supervise::with("job: chaos fork setsid fork pid daemon forget end end gate gate\n")
+        .gate("gate")
+        .start();
+    let daemon = run.pid_said("job.1", "daemon");
+    wait_until_it_forgets(&run, daemon);
+    run.directory().open_gate("gate");
+    let seen = run.ends_with(0);
+    assert_eq!(pids(&seen.events("exited", "job.1")[0].json["leftovers_stopped"]), [daemon], "{seen}");
+    assert!(!is_alive(daemon));
 }
 
 #[test]
