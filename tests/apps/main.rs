@@ -1,0 +1,8 @@
+//! `supervise` with programs that nobody here wrote, as their own pages tell to start them, and with Procfile.example.
+//!
+//! `.ci/install-apps` installs the programs.
+
+mod celery;
+mod first_minute;
+mod harness;
+mod npm;
