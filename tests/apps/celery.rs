@@ -56,7 +56,7 @@ impl Shop {
 
 #[test]
 fn a_job_goes_from_a_request_through_redis_to_its_result_and_the_beat_ticks() {
-    let shop = Shop::open(&[]);
+    let mut shop = Shop::open(&[]);
     let id = shop.submit("/square/12");
     assert_eq!(shop.until_done(&id), "SUCCESS 144");
     shop.run.until("two ticks of the beat", || match shop.redis.number(&["EXISTS", "ticks"]) {
@@ -72,7 +72,7 @@ fn a_job_goes_from_a_request_through_redis_to_its_result_and_the_beat_ticks() {
 
 #[test]
 fn a_killed_worker_is_replaced_and_the_task_it_had_is_done_by_the_next() {
-    let shop = Shop::open(&[]);
+    let mut shop = Shop::open(&[]);
     let id = shop.submit("/slow-square/7");
     shop.run.until("the task to begin", || {
         if shop.noted(&id, "begun") { Ok(()) } else { Err("not begun".into()) }
@@ -87,7 +87,7 @@ fn a_killed_worker_is_replaced_and_the_task_it_had_is_done_by_the_next() {
 
 #[test]
 fn running_tasks_end_well_after_term_and_waiting_ones_stay_in_the_queue() {
-    let shop = Shop::open(&["--drain", "60s"]);
+    let mut shop = Shop::open(&["--drain", "60s"]);
     let ids: Vec<String> = (1..=6).map(|n| shop.submit(&format!("/slow-square/{n}"))).collect();
     let begun = || ids.iter().filter(|id| shop.noted(id, "begun")).count();
     shop.run.until("two tasks to begin", || match begun() {

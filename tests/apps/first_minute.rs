@@ -48,7 +48,7 @@ fn until_done(run: &Run, port: u16, id: &str) -> String {
 #[test]
 fn four_web_servers_answer_eight_workers_work_and_the_beat_schedules() {
     let base = free_base();
-    let run = first_minute(base);
+    let mut run = first_minute(base);
     run.says("formation: web=4 worker=8 beat=1");
     for slot in 1..=4_u16 {
         let port = base + slot - 1;
@@ -69,7 +69,7 @@ fn four_web_servers_answer_eight_workers_work_and_the_beat_schedules() {
 #[test]
 fn a_job_in_progress_at_term_is_done_before_the_end() {
     let base = free_base();
-    let run = first_minute(base);
+    let mut run = first_minute(base);
     let id = submit(&run, base, 3_000_000);
     run.says(&format!("job {id}: counting"));
     run.signal(Signal::SIGTERM);
@@ -83,7 +83,7 @@ fn a_job_in_progress_at_term_is_done_before_the_end() {
 #[test]
 fn the_job_of_a_killed_worker_is_taken_up_again_by_the_next_one_of_its_slot() {
     let base = free_base();
-    let run = first_minute(base);
+    let mut run = first_minute(base);
     let id = submit(&run, base, 3_000_000);
     let line = run.says(&format!("job {id}: counting"));
     let slot = line.split_whitespace().next().expect("a tag").to_owned();

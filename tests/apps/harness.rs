@@ -136,8 +136,9 @@ impl Run {
         pid.and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("no pid in {starts:?}"))
     }
 
-    /// Sends a signal to `supervise` itself.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends a signal to `supervise` itself, after a look at everything that is below it now.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.processes();
         kill(pid_of(&self.child), signal).expect("our own child can be signalled");
     }
 
@@ -163,7 +164,6 @@ impl Run {
 
     /// Waits for the end and returns the exit code as a shell has it. Everything that was ever below it must be gone.
     pub(crate) fn ends(mut self) -> u8 {
-        self.processes();
         let lines = self.lines.clone();
         let status = eventually("the end of supervise", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
@@ -297,6 +297,17 @@ pub(crate) fn installed(path: &str) -> PathBuf {
     file
 }
 
+/// Checks that `.ci/install-apps` has put that program on the machine.
+pub(crate) fn on_the_path(program: &str) {
+    let found = path().split(':').any(|directory| Path::new(directory).join(program).exists());
+    assert!(found, "`{program}` is not in PATH: `.ci/install-apps` installs it");
+}
+
+/// PATH, and where Debian puts servers.
+pub(crate) fn path() -> String {
+    format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// Where this crate is.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -311,6 +322,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts it and waits for its first answer.
     pub(crate) fn start() -> Redis {
+        on_the_path("redis-server");
         let port = free_base();
         let server = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -318,7 +330,7 @@ impl Redis {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("`redis-server`: {error}; `.ci/install-apps` installs it"));
+            .expect("redis-server can be started");
         let redis = Redis { server, port };
         eventually("an answer of redis-server", || redis.ask(&["PING"]))
             .unwrap_or_else(|missed| panic!("{missed}"));

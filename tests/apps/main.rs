@@ -3,6 +3,8 @@
 //! `.ci/install-apps` installs the programs.
 
 mod celery;
+mod families;
 mod first_minute;
 mod harness;
 mod npm;
+mod servers;

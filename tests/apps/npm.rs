@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Project, Run, free_base, http, installed};
+use crate::harness::{Project, Run, free_base, http, installed, on_the_path};
 
 /// Starts the app, and waits until it answers with the pid of node.
 fn npm_start(base: u16, start: &str) -> (Run, i32) {
+    on_the_path("npm");
     let port = base.to_string();
     let run = Project::new()
         .with("Procfile", &format!("web: {start}\n"))
@@ -51,7 +52,7 @@ fn nothing_of_npm_start_below_a_shell_survives_ctrl_c() {
 #[test]
 fn when_npm_is_killed_its_node_is_stopped_before_another_takes_the_port() {
     let base = free_base();
-    let (run, node) = npm_start(base, "npm start");
+    let (mut run, node) = npm_start(base, "npm start");
     kill(Pid::from_raw(run.leader("web.1", 1)), Signal::SIGKILL).expect("npm runs");
     run.says("web.1 was killed by SIGKILL");
     let next = answering_pid(&run, base, node);
