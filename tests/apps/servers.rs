@@ -59,6 +59,7 @@ const SIZE: usize = 128 * 1024;
 
 #[test]
 fn nginx_finishes_the_download_it_is_in_when_its_stop_signal_is_quit() {
+    on_the_path("nginx");
     let base = free_base();
     let mut run = Project::new()
         .with("Procfile", "web: sed s/PORT/$PORT/ nginx.conf.in >nginx.conf && exec nginx -p . -c nginx.conf -e stderr -g 'daemon off;'\n")
