@@ -65,14 +65,23 @@ impl Project {
         self
     }
 
-    /// Runs `supervise` with these arguments in this directory.
+    /// `supervise` with these arguments in this directory, whatever the environment of the tests says about it.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
+        command.args(arguments).current_dir(&self.root).stdin(Stdio::null()).env_remove("PORT");
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.to_string_lossy().starts_with("SUPERVISE_")) {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `supervise` with these arguments in this directory.
     pub(crate) fn supervise(self, arguments: &[&str]) -> Run {
         let mark = format!("{}-{}", std::process::id(), self.root.display());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
-        command.args(arguments).current_dir(&self.root);
-        command.env("APPS_TEST", &mark).env_remove("PORT");
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.command(arguments);
+        command.env("APPS_TEST", &mark).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the built binary can be started");
         let lines = Lines::default();
         lines.collect(child.stdout.take().expect("it was piped"));

@@ -1,4 +1,5 @@
-//! `supervise` with programs that nobody here wrote, as their own pages tell to start them, and with Procfile.example.
+//! `supervise` as its users meet it: with programs that nobody here wrote, as their own pages tell to start them, with
+//! Procfile.example, and with what the README shows.
 //!
 //! `.ci/install-apps` installs the programs.
 
@@ -7,4 +8,5 @@ mod families;
 mod first_minute;
 mod harness;
 mod npm;
+mod readme;
 mod servers;

@@ -1,0 +1,81 @@
+//! What the README shows is what the program does.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::harness::{Project, repository};
+
+fn readme() -> String {
+    fs::read_to_string(repository().join("README.md")).expect("there is a README")
+}
+
+/// The first fenced block of that language.
+fn block(language: &str) -> String {
+    let readme = readme();
+    let after = readme.split_once(&format!("```{language}\n")).expect("there is such a block").1;
+    after.split_once("```").expect("it ends").0.to_owned()
+}
+
+fn section(title: &str) -> String {
+    let readme = readme();
+    let after = readme.split_once(&format!("\n## {title}\n")).expect("there is such a section").1;
+    after.split("\n## ").next().expect("split yields one").to_owned()
+}
+
+/// Exit code, stdout and stderr of one command in that project.
+fn supervise(project: &Project, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = project.command(arguments).output().expect("the built binary can be started");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn project() -> Project {
+    Project::new().with("Procfile", &block("procfile")).with("supervise.yml", &block("yaml"))
+}
+
+/// Words that begin with two dashes.
+fn long_flags(text: &str) -> BTreeSet<String> {
+    let part_of_a_flag = |c: char| c.is_ascii_lowercase() || c == '-';
+    text.split(|c| !part_of_a_flag(c))
+        .filter(|word| word.starts_with("--") && word.len() > 3)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn its_procfile_and_its_spec_are_valid() {
+    let (code, stdout, stderr) = supervise(&project(), &["check"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "valid procfile detected (web, worker, beat)\n");
+}
+
+#[test]
+fn every_flag_is_in_the_help_and_in_the_table() {
+    let project = project();
+    let mut helped = BTreeSet::new();
+    for verb in ["start", "check", "run", "config"] {
+        let (code, help, stderr) = supervise(&project, &[verb, "--help"]);
+        assert_eq!(code, Some(0), "{stderr}");
+        helped.extend(long_flags(&help));
+    }
+    helped.remove("--help");
+    let table: String =
+        section("Commands and flags").lines().filter(|line| line.starts_with("| `-")).collect();
+    assert_eq!(long_flags(&table), helped);
+}
+
+#[test]
+fn what_it_calls_later_is_refused_by_name() {
+    let project = project();
+    let section = section("Not in this version");
+    let verbs =
+        section.split('`').skip(1).step_by(2).filter(|word| !word.starts_with('-') && *word != "listen");
+    for verb in verbs {
+        let (code, _, stderr) = supervise(&project, &[verb]);
+        assert_eq!(code, Some(2), "{verb}");
+        assert!(stderr.contains(&format!("`{verb}` is not in this version")), "{verb}: {stderr}");
+    }
+    let (code, _, stderr) = supervise(&project, &["start", "--detach"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("`--detach` is not in this version"), "{stderr}");
+}
