@@ -343,7 +343,11 @@ impl<R: Fn(Report)> Pump<R> {
         for event in &events[..count] {
             let lost = event.events().intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
             match event.data() {
-                DOOR => self.hear_bell(),
+                // What was asked is said before what is written because of it: the rest of this round is told again.
+                DOOR => {
+                    self.hear_bell();
+                    break;
+                }
                 OUT if lost => self.out.hang_up(),
                 OUT => self.out.flush(),
                 ASIDE if lost => self.aside.hang_up(),
