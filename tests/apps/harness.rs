@@ -171,6 +171,16 @@ impl Run {
         found
     }
 
+    /// Waits until so many processes, or more, are below `supervise`.
+    pub(crate) fn grows_to(&mut self, number: usize) {
+        let lines = self.lines.clone();
+        eventually(&format!("{number} processes"), || match self.processes() {
+            enough if enough.len() >= number => Ok(()),
+            fewer => Err(format!("{:?}", describe(&fewer))),
+        })
+        .unwrap_or_else(|missed| panic!("{missed}\n{lines}"));
+    }
+
     /// Waits for the end and returns the exit code as a shell has it. Everything that was ever below it must be gone.
     pub(crate) fn ends(mut self) -> u8 {
         let lines = self.lines.clone();
