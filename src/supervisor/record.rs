@@ -35,7 +35,7 @@ impl Supervisor {
             Event::Spawned { slot, instance, pid } => self.spawned(step, slot, instance, pid),
             Event::SpawnFailed { slot, error, .. } => self.spawn_failed(step, slot, error),
             Event::LeaderExited { slot, status, living, .. } => {
-                self.leader_exited(step, slot, status, living)
+                self.leader_exited(step, slot, status, living);
             }
             Event::Remaining { slot, living, .. } => self.remaining(step, slot, living),
             Event::SignalRefused { slot, signal, error, .. } => {
