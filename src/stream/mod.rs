@@ -229,7 +229,7 @@ impl Stream {
     }
 
     /// From now on pipes are read on whatever the reader of our stdout does: as long as it takes something, nothing is lost; when
-    /// it has taken nothing for a tenth of a second, what does not fit is dropped and counted.
+    /// it has taken nothing for half a second, what does not fit is dropped and counted.
     pub fn drain(&self) {
         self.door.aim(Goal::Drain);
     }

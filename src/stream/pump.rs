@@ -27,8 +27,8 @@ use crate::api::{InstanceId, Notice};
 const READ: usize = 64 * 1024;
 
 /// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
-/// a reader that works, short against any drain.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// a reader that works on a busy machine, short against any drain.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 // The numbers of what is no pipe in epoll(7); the pipes' begin at 0.
 const DOOR: u64 = u64::MAX;
