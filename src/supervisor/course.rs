@@ -133,8 +133,12 @@ impl Supervisor {
             Goal::Up | Goal::Down => millis(longest),
             Goal::Dead => 0,
         };
+        // Where nobody is alive, nobody waits for our reader: it may take its time for what is left to say.
+        let drains = !alive.is_empty();
         step.announce(Notice::Draining { cause: cause.clone(), deadline_ms, alive });
-        step.order(Action::ReadOn);
+        if drains {
+            step.order(Action::ReadOn);
+        }
         self.course = Course::Ending(End { cause, failure, first_interrupt: None, force: Force::Unused });
         self.set_goals(step, goal);
     }
