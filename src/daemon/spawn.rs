@@ -291,8 +291,12 @@ unsafe fn execute(order: &Order) -> c_int {
                     }
                     // Not here: the next directory of PATH. What is there and may not be executed is remembered.
                     libc::ENOENT | libc::ENOTDIR => break,
+                    // A directory of PATH that we may not look into (another user's) says nothing about the program.
                     libc::EACCES => {
-                        worst = errno;
+                        let only = (*order.candidates.add(1)).is_null();
+                        if only || libc::access(*candidate, libc::F_OK) == 0 {
+                            worst = errno;
+                        }
                         break;
                     }
                     _ => return errno,
