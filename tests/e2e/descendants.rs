@@ -70,23 +70,34 @@ fn fault_05_a_program_that_became_a_daemon_is_stopped_and_its_slot_completed() {
     run.is_stopped();
 }
 
-/// Waits until a process has become one whose environment tells nothing.
-fn wait_until_it_forgets(run: &Run, pid: i32) {
+/// A daemon that has wiped its environment. No leak check sees it, as it has forgotten our mark too; so it is killed
+/// when the test is over.
+struct Unmarked(i32);
+
+impl Drop for Unmarked {
+    fn drop(&mut self) {
+        if is_alive(self.0) {
+            send(self.0, libc::SIGKILL);
+        }
+    }
+}
+
+/// Waits until the daemon has wiped its environment.
+fn unmarked_daemon(run: &Run, process: &str) -> Unmarked {
+    let pid = run.pid_said(process, "daemon");
     let environment = || std::fs::read(format!("/proc/{pid}/environ"));
     let forgot = || environment().is_ok_and(|environment| environment.is_empty()).then_some(());
     eventually("a daemon without a mark", forgot, || run.so_far().to_string());
+    Unmarked(pid)
 }
 
 #[test]
 fn fault_05_a_daemon_that_has_forgotten_whose_it_is_does_not_outlive_us() {
     let daemon = "fork setsid fork pid daemon forget end end";
     let mut run = Supervise::with(format!("web: chaos {daemon} sleep 1h\nworker: chaos sleep 1h\n")).start();
-    let daemon = run.pid_said("web.1", "daemon");
-    wait_until_it_forgets(&run, daemon);
-    run.signal(libc::SIGTERM);
-    // No leak check sees it: it has forgotten our mark too.
-    run.wait_for_exit();
-    assert!(!is_alive(daemon));
+    let daemon = unmarked_daemon(&run, "web.1");
+    run.is_stopped();
+    assert!(!is_alive(daemon.0));
 }
 
 #[test]
@@ -94,12 +105,11 @@ fn fault_05_a_daemon_that_has_forgotten_whose_it_is_is_stopped_with_the_only_lea
     let mut run = Supervise::with("job: chaos fork setsid fork pid daemon forget end end gate gate\n")
         .gate("gate")
         .start();
-    let daemon = run.pid_said("job.1", "daemon");
-    wait_until_it_forgets(&run, daemon);
+    let daemon = unmarked_daemon(&run, "job.1");
     run.directory().open_gate("gate");
     let seen = run.ends_with(0);
-    assert_eq!(pids(&seen.events("exited", "job.1")[0].json["leftovers_stopped"]), [daemon], "{seen}");
-    assert!(!is_alive(daemon));
+    assert_eq!(pids(&seen.events("exited", "job.1")[0].json["leftovers_stopped"]), [daemon.0], "{seen}");
+    assert!(!is_alive(daemon.0));
 }
 
 #[test]

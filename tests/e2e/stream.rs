@@ -257,8 +257,8 @@ fn a_reader_that_comes_back_gets_every_line() {
     let mut run = Supervise::with(format!("a: chaos spam {COUNT}\n")).stdout(Stdout::Unread).start();
     run.read_on();
     let seen = run.ends_with(0);
-    assert_eq!(seen.said("a.1").len(), COUNT);
     assert!(seen.events("dropped", "").is_empty(), "{seen}");
+    assert_eq!(seen.said("a.1").len(), COUNT, "{seen}");
 }
 
 #[test]
