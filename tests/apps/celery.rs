@@ -14,7 +14,7 @@ struct Shop {
 
 impl Shop {
     /// Starts everything and waits until web and worker are there, by their own word.
-    fn open(arguments: &[&str]) -> Shop {
+    fn open() -> Shop {
         let redis = Redis::start();
         let port = free_base();
         let programs = installed("venv/bin/celery").with_file_name("");
@@ -26,7 +26,7 @@ impl Shop {
             .with_copy("tasks.py", "tests/apps/tasks.py")
             .with(".env", &format!("REDIS_URL=redis://127.0.0.1:{}/0\n", redis.port))
             .with_variable("PATH", &path)
-            .supervise(&[&["start", "-p", &base], arguments].concat());
+            .supervise(&["start", "-p", &base]);
         let shop = Shop { run, redis, port };
         shop.run.says(&format!("web.1     | INFO:     Uvicorn running on http://127.0.0.1:{port}"));
         shop.run.says("exchange=celery(direct)");
@@ -56,7 +56,7 @@ impl Shop {
 
 #[test]
 fn a_job_goes_from_a_request_through_redis_to_its_result_and_the_beat_ticks() {
-    let mut shop = Shop::open(&[]);
+    let mut shop = Shop::open();
     let id = shop.submit("/square/12");
     assert_eq!(shop.until_done(&id), "SUCCESS 144");
     shop.run.until("two ticks of the beat", || match shop.redis.number(&["EXISTS", "ticks"]) {
@@ -67,12 +67,12 @@ fn a_job_goes_from_a_request_through_redis_to_its_result_and_the_beat_ticks() {
         },
     });
     shop.run.signal(Signal::SIGTERM);
-    assert_eq!(shop.run.ends(), 0);
+    shop.run.ends_with(0);
 }
 
 #[test]
 fn a_killed_worker_is_replaced_and_the_task_it_had_is_done_by_the_next() {
-    let mut shop = Shop::open(&[]);
+    let mut shop = Shop::open();
     let id = shop.submit("/slow-square/7");
     shop.run.until("the task to begin", || {
         if shop.noted(&id, "begun") { Ok(()) } else { Err("not begun".into()) }
@@ -82,12 +82,12 @@ fn a_killed_worker_is_replaced_and_the_task_it_had_is_done_by_the_next() {
     shop.run.leader("worker.1", 2);
     assert_eq!(shop.until_done(&id), "SUCCESS 49");
     shop.run.signal(Signal::SIGTERM);
-    assert_eq!(shop.run.ends(), 0);
+    shop.run.ends_with(0);
 }
 
 #[test]
 fn running_tasks_end_well_after_term_and_waiting_ones_stay_in_the_queue() {
-    let mut shop = Shop::open(&["--drain", "60s"]);
+    let mut shop = Shop::open();
     let ids: Vec<String> = (1..=6).map(|n| shop.submit(&format!("/slow-square/{n}"))).collect();
     let begun = || ids.iter().filter(|id| shop.noted(id, "begun")).count();
     shop.run.until("two tasks to begin", || match begun() {
@@ -98,7 +98,7 @@ fn running_tasks_end_well_after_term_and_waiting_ones_stay_in_the_queue() {
     shop.run.says("SIGTERM: draining");
     shop.run.says("worker: Warm shutdown (MainProcess)");
     let Shop { run, redis, .. } = shop;
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 
     let queue = redis.ask(&["LRANGE", "celery", "0", "-1"]).expect("redis answers");
     let mut done = 0;

@@ -13,7 +13,7 @@ fn nothing_of_a_multiprocessing_pool_survives_its_parent() {
     run.says_times(" in process ", 4);
     run.grows_to(5);
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_server_that_puts_itself_into_the_background_is_named_and_stopped() {
     let exit = run.says("cache.1 exited with code 0");
     assert!(exit.contains("stopping what it left behind") && exit.contains("redis-server"), "{exit}");
     run.says("cache.1 completed");
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn both_halves_of_a_shell_line_end_with_it() {
     run.says("both.1    | up");
     run.grows_to(3);
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 #[test]
@@ -47,5 +47,5 @@ fn what_has_hidden_from_everybody_does_not_outlive_the_run() {
         Project::new().with("Procfile", &format!("a: {hidden}\nb: {hidden}\n")).supervise(&["start"]);
     run.grows_to(6);
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long anything may take that takes a second on an idle machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -81,12 +81,15 @@ impl Project {
     pub(crate) fn supervise(self, arguments: &[&str]) -> Run {
         let mark = format!("{}-{}", std::process::id(), self.root.display());
         let mut command = self.command(arguments);
+        // The times are for the reader of a failure; the drain is for a machine that does too much at once.
+        command.env("SUPERVISE_TIMESTAMPS", "always").env("SUPERVISE_DRAIN", "100s");
         command.env("APPS_TEST", &mark).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the built binary can be started");
         let lines = Lines::default();
         lines.collect(child.stdout.take().expect("it was piped"));
         lines.collect(child.stderr.take().expect("it was piped"));
-        Run { child, lines, mark, met: BTreeSet::new(), project: self }
+        let (process, ..) = stat(pid_of(&child).as_raw()).expect("a child is there until it is reaped");
+        Run { child, born: process.started, lines, mark, met: BTreeSet::new(), project: self }
     }
 }
 
@@ -100,6 +103,8 @@ impl Drop for Project {
 /// A running `supervise`.
 pub(crate) struct Run {
     child: Child,
+    /// In clock ticks since boot.
+    born: u64,
     lines: Lines,
     mark: String,
     met: BTreeSet<Process>,
@@ -158,15 +163,16 @@ impl Run {
         let mut found = BTreeSet::new();
         let mut family = vec![own];
         while let Some(parent) = family.pop() {
-            for (process, of) in all.iter().filter(|(_, of)| **of == parent) {
-                debug_assert_eq!(*of, parent);
+            for (process, _) in all.iter().filter(|(_, of)| **of == parent) {
                 if found.insert(*process) {
                     family.push(process.pid);
                 }
             }
         }
         let mark = format!("APPS_TEST={}", self.mark).into_bytes();
-        found.extend(all.keys().filter(|process| process.pid != own && carries(process.pid, &mark)));
+        // Nobody who was there before us is one of ours, and reading an environment takes time.
+        let younger = all.keys().filter(|process| process.pid != own && process.started >= self.born);
+        found.extend(younger.filter(|process| carries(process.pid, &mark)));
         self.met.extend(&found);
         found
     }
@@ -181,8 +187,8 @@ impl Run {
         .unwrap_or_else(|missed| panic!("{missed}\n{lines}"));
     }
 
-    /// Waits for the end and returns the exit code as a shell has it. Everything that was ever below it must be gone.
-    pub(crate) fn ends(mut self) -> u8 {
+    /// Waits for the end, with that exit code as a shell has it. Everything that was ever below it must be gone.
+    pub(crate) fn ends_with(mut self, expected: i32) {
         let lines = self.lines.clone();
         let status = eventually("the end of supervise", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
@@ -192,8 +198,8 @@ impl Run {
         .unwrap_or_else(|missed| panic!("{missed}\n{lines}"));
         let left = self.left();
         assert!(left.is_empty(), "left behind: {:?}\n{lines}", describe(&left));
-        let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended");
-        u8::try_from(code).expect("an exit code")
+        let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        assert_eq!(code, Some(expected), "{lines}");
     }
 
     /// Everything it has said, for a message.
@@ -414,21 +420,25 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
 }
 
-/// Every process that is alive, zombies left out, with its parent (proc(5), `/proc/PID/stat`).
+/// Every process that is alive, zombies left out, with its parent.
 fn living() -> BTreeMap<Process, i32> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
-    entries
-        .filter_map(|entry| {
-            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The name stands in parentheses and may hold anything.
-            let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-            let state = fields.next()?;
-            let parent = fields.next()?.parse().ok()?;
-            let started = fields.nth(17)?.parse().ok()?;
-            (!matches!(state, "Z" | "X")).then_some((Process { pid, started }, parent))
-        })
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(stat)
+        .filter(|(.., state)| !matches!(state, 'Z' | 'X'))
+        .map(|(process, parent, _)| (process, parent))
         .collect()
+}
+
+/// Who that is, its parent and its state (proc(5), `/proc/PID/stat`).
+fn stat(pid: i32) -> Option<(Process, i32, char)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some((Process { pid, started }, parent, state))
 }
 
 fn carries(pid: i32, mark: &[u8]) -> bool {

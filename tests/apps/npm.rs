@@ -35,7 +35,7 @@ fn nothing_of_npm_start_survives_term() {
     assert!(run.processes().iter().any(|process| process.pid == node), "node {node} is ours");
     run.grows_to(2);
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn nothing_of_npm_start_below_a_shell_survives_ctrl_c() {
     assert!(run.processes().iter().any(|process| process.pid == node), "node {node} is ours");
     run.grows_to(3);
     run.signal(Signal::SIGINT);
-    assert_eq!(run.ends(), 130);
+    run.ends_with(130);
 }
 
 #[test]
@@ -57,5 +57,5 @@ fn when_npm_is_killed_its_node_is_stopped_before_another_takes_the_port() {
     assert!(kill(Pid::from_raw(node), None).is_err(), "node {node} still runs beside {next}");
     assert!(run.said("EADDRINUSE").is_empty(), "{}", run.transcript());
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import sys
 import time
 
 
 def work(n):
-    print(f"task {n} in process {os.getpid()}", flush=True)
+    # In one write: the processes of a pool share one pipe, and `print` may write the newline apart.
+    sys.stdout.write(f"task {n} in process {os.getpid()}\n")
+    sys.stdout.flush()
     time.sleep(600)
 
 

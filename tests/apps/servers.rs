@@ -27,7 +27,7 @@ fn gunicorn_and_its_workers_end_together_on_term() {
     let mut run = gunicorn(free_base());
     run.signal(Signal::SIGTERM);
     run.says("Shutting down: Master");
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn when_the_master_of_gunicorn_is_killed_its_workers_give_the_port_back_before_t
     run.until("an answer of the new gunicorn", || http("GET", base, "/", ""));
     assert!(run.said("already in use").is_empty(), "{}", run.transcript());
     run.signal(Signal::SIGTERM);
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
 
 /// How much the slow file holds: a few seconds at nginx.conf's rate.
@@ -63,7 +63,7 @@ fn nginx_finishes_the_download_it_is_in_when_its_stop_signal_is_quit() {
     let base = free_base();
     let mut run = Project::new()
         .with("Procfile", "web: sed s/PORT/$PORT/ nginx.conf.in >nginx.conf && exec nginx -p . -c nginx.conf -e stderr -g 'daemon off;'\n")
-        .with("supervise.yml", "formation:\n  web: { stop_signal: QUIT, drain: 60s }\n")
+        .with("supervise.yml", "formation:\n  web: { stop_signal: QUIT }\n")
         .with_copy("nginx.conf.in", "tests/apps/nginx.conf")
         .with("slow", &"x".repeat(SIZE))
         .with_variable("PATH", &path())
@@ -87,5 +87,5 @@ fn nginx_finishes_the_download_it_is_in_when_its_stop_signal_is_quit() {
     let answer = [&first[..got], &rest].concat();
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     assert_eq!(answer.len() - head - 4, SIZE, "the whole file arrived");
-    assert_eq!(run.ends(), 0);
+    run.ends_with(0);
 }
