@@ -14,7 +14,7 @@ use nix::unistd::pipe2;
 use crate::api::{InstanceId, Pid, Signal, SlotName};
 use crate::app::{Leftovers, ProcessType, Release, Stderr};
 use crate::stream::{Channel, Source, Stream};
-use crate::supervisor::{Action, Event, SlotKey, SpawnError, SpawnErrorKind, Target};
+use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Target};
 
 use super::clock::Clock;
 use super::family::{Family, LeaderState, Strangers};
@@ -42,8 +42,8 @@ pub(super) struct Host {
     /// Pipes of the newly born, whose birth is to be said first.
     newborn: Vec<Source>,
     clock: Clock,
-    /// The exit code, once there is one.
-    exit: Option<u8>,
+    /// The exit code, once there is one, and how to take leave.
+    exit: Option<(u8, Farewell)>,
 }
 
 impl Host {
@@ -84,8 +84,8 @@ impl Host {
         &self.clock
     }
 
-    /// The exit code, once `Exit` was ordered.
-    pub(super) fn exit(&self) -> Option<u8> {
+    /// The exit code and how to take leave, once `Exit` was ordered.
+    pub(super) fn exit(&self) -> Option<(u8, Farewell)> {
         self.exit
     }
 
@@ -120,7 +120,7 @@ impl Host {
             Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
             Action::Announce { notice, after: None } => self.stream.notice(notice),
             Action::ReadOn => self.stream.drain(),
-            Action::Exit { code } => self.exit = Some(code),
+            Action::Exit { code, farewell } => self.exit = Some((code, farewell)),
         }
     }
 

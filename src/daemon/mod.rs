@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
 use crate::app::{Release, Stderr};
 use crate::stream::{self, Format, Report, Stream};
-use crate::supervisor::{Event, FailFast, Habits, Hangup, Init, Member, Terminal, Time};
+use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
 use host::Host;
 use proc::Stat;
@@ -144,7 +144,7 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
             Some(Fact::Signal(signal)) => step(&mut supervisor, &mut host, Event::Received(signal)),
             Some(Fact::Stream(Report::ReaderGone)) => step(&mut supervisor, &mut host, Event::ReaderGone),
             Some(Fact::Left(instance)) => look(&mut supervisor, &mut host, instance),
-            None => {}
+            Some(Fact::Stream(Report::Over)) | None => {}
         }
         // 2. Look after the dead.
         if burials_due {
@@ -155,10 +155,31 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
             step(&mut supervisor, &mut host, Event::Woke);
         }
     }
-    let code = host.exit().unwrap_or(1);
+    let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
+    let stream = host.into_stream();
+    match farewell {
+        Farewell::Patient => run_out(&stream, &mut queue).await,
+        Farewell::Brief => {}
+    }
     drop(queue);
-    finish(host.into_stream());
+    finish(stream);
     Ok(code)
+}
+
+/// Waits until our reader has read everything, or somebody asks us to end after all.
+async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
+    stream.run_out();
+    while let Some(fact) = queue.recv().await {
+        match fact {
+            Fact::Stream(Report::ReaderGone | Report::Over) => return,
+            Fact::Signal(
+                Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT | Signal::PWR | Signal::RTMIN_3,
+            ) => {
+                return;
+            }
+            Fact::Signal(_) | Fact::Left(_) => {}
+        }
+    }
 }
 
 /// The last lines; the stream itself says what could not be written.

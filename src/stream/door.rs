@@ -33,6 +33,8 @@ pub(super) enum Goal {
     Run,
     /// No child waits for a reader that has stopped.
     Drain,
+    /// The end, as soon as every line is written.
+    RunOut,
     /// The end, at this time.
     Finish(Instant),
 }

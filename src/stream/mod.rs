@@ -8,7 +8,8 @@
 //!                       |
 //!    attach, notice,    |          pump: one round after another
 //!    last_words,  ----> door ----.
-//!    drain, finish      |        v
+//!    drain, run_out,    |        v
+//!    finish             |
 //!                       |  pipe --> inbox --> line ----> dress --> backlog --> sink --> our stdout
 //!                       |  pipe     64 KiB    whole or   tag or    256 KiB     never
 //!                       |  pipe               a piece    json      of lines    waits
@@ -129,6 +130,8 @@ pub enum Channel {
 pub enum Report {
     /// Our reader is gone and `--when-gone drain` is in force. Said once.
     ReaderGone,
+    /// Everything is written, after [`Stream::run_out`]. Said last.
+    Over,
 }
 
 /// What became of everything that went in.
@@ -232,6 +235,12 @@ impl Stream {
     /// it has taken nothing for half a second, what does not fit is dropped and counted.
     pub fn drain(&self) {
         self.door.aim(Goal::Drain);
+    }
+
+    /// Reads what the pipes still hold and writes everything out, however long our reader takes; [`Report::Over`] tells when
+    /// that is done. To be followed by [`Stream::finish`], which also ends the waiting.
+    pub fn run_out(&self) {
+        self.door.aim(Goal::RunOut);
     }
 
     /// Reads what the pipes still hold, writes everything out and ends the thread, within `limit` even where the reader

@@ -167,7 +167,9 @@ impl<R: Fn(Report)> Pump<R> {
                     self.rung = false;
                     match self.goal {
                         Goal::Run | Goal::Drain => {}
-                        Goal::Finish(_) => self.farewell = Some(self.farewell(Then::End, None)),
+                        Goal::RunOut | Goal::Finish(_) => {
+                            self.farewell = Some(self.farewell(Then::End, None));
+                        }
                     }
                 }
             }
@@ -187,8 +189,8 @@ impl<R: Fn(Report)> Pump<R> {
         if taken.goal != self.goal {
             self.goal = taken.goal;
             let overflow = match (self.goal, self.when_slow) {
-                (Goal::Run, WhenSlow::Block) => Overflow::Wait,
-                (Goal::Run | Goal::Drain, WhenSlow::Drop) => Overflow::Drop,
+                (Goal::Run | Goal::RunOut, WhenSlow::Block) => Overflow::Wait,
+                (Goal::Run | Goal::RunOut | Goal::Drain, WhenSlow::Drop) => Overflow::Drop,
                 // Nothing more comes after a finish, so there is no reason to hurry.
                 (Goal::Drain, WhenSlow::Block) | (Goal::Finish(_), WhenSlow::Block | WhenSlow::Drop) => {
                     Overflow::WaitAWhile
@@ -380,7 +382,7 @@ impl<R: Fn(Report)> Pump<R> {
             Overflow::WaitAWhile => Some(self.out.moved() + PATIENCE),
         };
         let until = match self.goal {
-            Goal::Run | Goal::Drain => patience,
+            Goal::Run | Goal::RunOut | Goal::Drain => patience,
             Goal::Finish(by) => patience.map_or(Some(by), |patience| Some(patience.min(by))),
         };
         let mut waited = [
@@ -403,18 +405,28 @@ impl<R: Fn(Report)> Pump<R> {
 
     /// Writes what waits, as long as there is time, and says what could not be written.
     fn finish(mut self) -> Totals {
-        let by = match self.goal {
-            Goal::Finish(by) => by,
-            Goal::Run | Goal::Drain => unreachable!("only a finish ends the pump"),
-        };
-        loop {
+        let by = loop {
             self.out.flush();
             self.hear_news();
-            if self.out.is_empty() || self.out.is_gone() || self.out.is_failing() || by <= Instant::now() {
-                break;
+            let by = match self.goal {
+                Goal::Finish(by) => Some(by),
+                Goal::Run | Goal::RunOut | Goal::Drain => None,
+            };
+            let written = self.out.is_empty() || self.out.is_gone() || self.out.is_failing();
+            if written || by.is_some_and(|by| by <= Instant::now()) {
+                break by.unwrap_or_else(Instant::now);
             }
-            wait(&mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)], Some(by));
-        }
+            let mut waited = [
+                PollFd::new(self.door.bell(), PollFlags::POLLIN),
+                PollFd::new(self.out.as_fd(), PollFlags::POLLOUT),
+            ];
+            wait(&mut waited, by);
+            // Whoever had all the time in the world may be in a hurry now.
+            if !waited[0].revents().unwrap_or(PollFlags::empty()).is_empty() {
+                self.hear_bell();
+                self.admit(Want::Rest);
+            }
+        };
         if let Some(notice) = self.out.abandon() {
             self.aside.notice(&notice, &[]);
         }
@@ -422,6 +434,10 @@ impl<R: Fn(Report)> Pump<R> {
         while self.aside.is_stuck() && Instant::now() < by {
             wait(&mut [PollFd::new(self.aside.as_fd(), PollFlags::POLLOUT)], Some(by));
             self.aside.flush();
+        }
+        match self.goal {
+            Goal::RunOut => (self.report)(Report::Over),
+            Goal::Run | Goal::Drain | Goal::Finish(_) => {}
         }
         self.out.totals()
     }

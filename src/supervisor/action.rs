@@ -65,7 +65,18 @@ pub enum Action {
     Exit {
         /// The supervisor's exit code.
         code: u8,
+        /// How long the last lines may take.
+        farewell: Farewell,
     },
+}
+
+/// How long the last lines may take where the reader of our stdout has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Farewell {
+    /// As long as it takes: nobody asked us to end, and nobody waits for that.
+    Patient,
+    /// A moment.
+    Brief,
 }
 
 /// Who of an instance is meant.

@@ -5,7 +5,7 @@
 
 use crate::api::{Cause, Notice, Signal, SlotName};
 
-use super::{Action, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
+use super::{Action, Farewell, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
 
 use std::time::Duration;
 
@@ -172,7 +172,7 @@ impl Supervisor {
         if self.unsettled > 0 {
             return;
         }
-        let (code, because) = match &self.course {
+        let (code, because, farewell) = match &self.course {
             Course::Up { first_failure } => {
                 // Slots that were stopped by request keep us up, and so does a formation of none.
                 let by_itself = |slot: &super::Slot| matches!(slot.phase, Phase::Completed | Phase::Failed);
@@ -180,24 +180,25 @@ impl Supervisor {
                     return;
                 }
                 match first_failure {
-                    Some(failure) => (failure.code, Some(failure.slot.clone())),
-                    None => (0, None),
+                    Some(failure) => (failure.code, Some(failure.slot.clone()), Farewell::Patient),
+                    None => (0, None, Farewell::Patient),
                 }
             }
             Course::Ending(end) => {
                 let lost = self.slots().find(|(_, slot)| matches!(slot.phase, Phase::Lost));
-                match (lost, &end.failure, end.force, &end.cause) {
+                let (code, because) = match (lost, &end.failure, end.force, &end.cause) {
                     (Some((key, _)), _, _, _) => (1, Some(self.name(key))),
                     (None, Some(failure), _, _) => (failure.code, Some(failure.slot.clone())),
                     (None, None, Force::Used, _) => (137, None),
                     (None, None, Force::Unused, Cause::Signal(Signal::INT)) => (130, None),
                     (None, None, Force::Unused, _) => (0, None),
-                }
+                };
+                (code, because, Farewell::Brief)
             }
             Course::Over => return,
         };
         self.course = Course::Over;
         step.announce(Notice::Ended { code, because });
-        step.order(Action::Exit { code });
+        step.order(Action::Exit { code, farewell });
     }
 }

@@ -7,9 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use supervise::api::{InstanceId, Notice};
-use supervise::stream::{Settings, WhenSlow};
+use supervise::stream::{Report, Settings, WhenSlow};
 
-use crate::rig::{PLAIN, Reading, Rig, exited, join, said_dropped};
+use crate::rig::{PLAIN, Reading, Rig, SOON, exited, join, said_dropped};
 
 const DROPPING: Settings = Settings { when_slow: WhenSlow::Drop, ..PLAIN };
 
@@ -167,4 +167,31 @@ fn a_finish_with_a_reader_that_stopped_keeps_its_limit() {
 
 fn held_or_done(taken: &AtomicU64) {
     held(taken);
+}
+
+#[test]
+fn what_runs_out_waits_for_its_reader_however_long_it_takes() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    // More than the pipe to the reader holds.
+    let (writer, _) = flood(rig.child("web.1", 1), 3_000);
+    join(writer, "the writer");
+    rig.stream.run_out();
+    // Twice as long as a drain is patient with a reader that takes nothing.
+    assert!(rig.reports.recv_timeout(Duration::from_secs(1)).is_err(), "nobody has read anything");
+    let out = Reading::of(reader);
+    assert_eq!(rig.reports.recv_timeout(SOON), Ok(Report::Over));
+    assert_eq!(rig.finish().dropped, 0);
+    assert_eq!(check_numbers(&out.all(), 3_000), 3_000);
+}
+
+#[test]
+fn whoever_runs_out_can_be_told_to_hurry() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    let (writer, _) = flood(rig.child("web.1", 1), 2_000);
+    join(writer, "the writer");
+    rig.stream.run_out();
+    let totals = rig.stream.finish(Duration::from_millis(300)).expect("nothing holds the thread");
+    assert_eq!(totals.written + totals.dropped, 2_000);
+    assert!(totals.dropped > 0, "a pipe does not hold so much: {totals:?}");
+    drop(reader);
 }

@@ -344,7 +344,7 @@ impl World {
                 let living = self.living(*instance);
                 self.inbox.push_back(Event::Remaining { slot: *slot, instance: *instance, living });
             }
-            Action::Exit { code } => self.exit = Some(*code),
+            Action::Exit { code, .. } => self.exit = Some(*code),
             Action::Pass { .. }
             | Action::Suspend
             | Action::Resume

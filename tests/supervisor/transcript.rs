@@ -22,7 +22,7 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
             format!("{} (after its last words)", notice_line(notice))
         }
         Action::ReadOn => "read on".to_owned(),
-        Action::Exit { code } => format!("exit {code}"),
+        Action::Exit { code, .. } => format!("exit {code}"),
     }
 }
 

@@ -50,7 +50,7 @@ impl Ledger {
                 Action::Announce { notice, .. } => self.note_notice(step, notice),
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
                 Action::Pass { .. } | Action::Resume | Action::ReadOn => {}
-                Action::Exit { code } => {
+                Action::Exit { code, .. } => {
                     assert_eq!(index + 1, step.actions.len(), "nothing follows the exit");
                     self.check_exit(step, *code);
                 }
