@@ -96,7 +96,6 @@ fn a_program_that_is_not_found_at_its_types_first_start_is_final_at_once() {
             &format!("0.000 web.1 not started: {kind:?}"),
             "0.000 web.1 failed, it never ran",
             "0.000 every instance of the essential type web has failed: draining [] at most 0ms",
-            "0.000 read on",
             &format!("0.000 ended with {code} because of web.1"),
             &format!("0.000 exit {code}"),
         ]);
@@ -193,7 +192,6 @@ fn a_formation_of_none_stays_up_until_it_is_asked_to_end() {
     world.signal(Signal::TERM);
     world.saw(&[
         "100.000 SIGTERM: draining [] at most 0ms",
-        "100.000 read on",
         "100.000 ended with 0",
         "100.000 exit 0",
     ]);

@@ -198,7 +198,6 @@ fn after_a_crash_the_deadline_kills_the_descendants_and_the_streak_counts_the_le
         "13.000 kill everyone of web.1",
         "13.000 web.1 failed 1 times",
         "13.000 every instance of the essential type web has failed: draining [] at most 0ms",
-        "13.000 read on",
         "13.000 ended with 3 because of web.1",
         "13.000 exit 3",
     ]);
