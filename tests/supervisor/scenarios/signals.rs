@@ -210,11 +210,7 @@ fn term_during_backoff_ends_at_once_and_starts_nothing() {
     let mut world = World::new(vec![member("web", 1)]).script(slot(0, 1), [crash(), crash()]);
     world.pass(ms(700));
     world.skip().signal(Signal::TERM);
-    world.saw(&[
-        "0.700 SIGTERM: draining [] at most 0ms",
-        "0.700 ended with 0",
-        "0.700 exit 0",
-    ]);
+    world.saw(&["0.700 SIGTERM: draining [] at most 0ms", "0.700 ended with 0", "0.700 exit 0"]);
     assert_eq!(world.core.newest(), 2);
 }
 
@@ -222,11 +218,7 @@ fn term_during_backoff_ends_at_once_and_starts_nothing() {
 fn a_signal_before_anything_is_started_ends_at_once() {
     let mut world = World::new(vec![member("web", 3)]);
     world.signal(Signal::INT);
-    world.saw(&[
-        "0.000 SIGINT: draining [] at most 0ms",
-        "0.000 ended with 130",
-        "0.000 exit 130",
-    ]);
+    world.saw(&["0.000 SIGINT: draining [] at most 0ms", "0.000 ended with 130", "0.000 exit 130"]);
     for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::CONT, Signal::TSTP] {
         world.tell(Event::Received(signal));
     }

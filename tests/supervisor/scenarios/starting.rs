@@ -190,11 +190,7 @@ fn a_formation_of_none_stays_up_until_it_is_asked_to_end() {
     world.pass(ms(100_000));
     world.saw(&[]);
     world.signal(Signal::TERM);
-    world.saw(&[
-        "100.000 SIGTERM: draining [] at most 0ms",
-        "100.000 ended with 0",
-        "100.000 exit 0",
-    ]);
+    world.saw(&["100.000 SIGTERM: draining [] at most 0ms", "100.000 ended with 0", "100.000 exit 0"]);
 }
 
 #[test]
