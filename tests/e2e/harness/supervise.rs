@@ -259,11 +259,19 @@ fn unique_mark() -> String {
     format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Between fork and exec: a session, a death with ours, and what the test asked for.
+/// Between fork and exec: a session, signals as nobody has touched them (the tests may run under nohup(1)), a death with
+/// ours, and what the test asked for.
 fn prepare(setups: &[Setup], with_terminal: bool) -> io::Result<()> {
-    // SAFETY: plain system calls; the signal set is initialised by sigemptyset before it is used.
+    // SAFETY: plain system calls; the signal sets are initialised by sigemptyset before they are used.
     unsafe {
         check(libc::setsid())?;
+        for signal in 1..=libc::SIGRTMAX() {
+            // Fails for those that cannot be changed, KILL and STOP and the C library's own two.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut nothing = MaybeUninit::uninit();
+        libc::sigemptyset(nothing.as_mut_ptr());
+        check(libc::sigprocmask(libc::SIG_SETMASK, nothing.as_ptr(), std::ptr::null_mut()))?;
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         if with_terminal {
             check(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
