@@ -48,6 +48,8 @@ impl Supervisor {
         if let Phase::Starting { since, .. } = self.slot(key).phase {
             step.announce(Notice::Started { slot: self.name(key), pid, port: self.port(key) });
             self.enter(key, Phase::Running(Life { instance, leader: pid, since }));
+            // Ordered a moment ago, but born only now: the next birth keeps its distance from this one.
+            self.slot_mut(key).last_start = Some(step.now);
             let kind = &mut self.types[key.type_index];
             match kind.member.found_by {
                 FoundBy::Us => kind.record = Record::Ran,
