@@ -27,8 +27,11 @@ pub(super) struct Family {
 /// hidden its environment, as programs do that write their status into their title.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strangers {
-    /// It counts as the last living instance's: all that we adopt are descendants of what we started.
+    /// It counts as the last living instance's: all that we adopt are descendants of what we started. While there are
+    /// others it could be theirs, and is not to be stopped with this one.
     OfTheLast,
+    /// It counts as the first one's that looks: everything ends, and it must hear of that as early as all others.
+    OfTheFirst,
     /// It is nobody's: a type lets its descendants be, or we are init, which also adopts what others left behind.
     LetBe,
 }
@@ -93,6 +96,14 @@ impl Family {
         }
     }
 
+    /// From now on everything ends.
+    pub(super) fn end(&mut self) {
+        self.strangers = match self.strangers {
+            Strangers::OfTheLast | Strangers::OfTheFirst => Strangers::OfTheFirst,
+            Strangers::LetBe => Strangers::LetBe,
+        };
+    }
+
     /// Nothing is left of an instance that concerns us.
     pub(super) fn forget(&mut self, instance: InstanceId) {
         self.lives.remove(&instance);
@@ -102,6 +113,9 @@ impl Family {
     pub(super) fn descendants(&mut self, instance: InstanceId) -> Vec<Stat> {
         let Some(kin) = self.kin(instance) else { return Vec::new() };
         self.adopt();
+        if self.strangers == Strangers::OfTheFirst {
+            self.adopted.values_mut().for_each(|owner| *owner = owner.or(Some(instance)));
+        }
         if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
             return Vec::new();
         }
@@ -150,9 +164,11 @@ impl Family {
     /// Whether an adopted child with this owner belongs to this instance.
     fn is_of(&self, owner: Option<InstanceId>, instance: InstanceId) -> bool {
         match (owner, self.strangers) {
-            (Some(owner), Strangers::OfTheLast | Strangers::LetBe) => owner == instance,
+            (Some(owner), Strangers::OfTheLast | Strangers::OfTheFirst | Strangers::LetBe) => {
+                owner == instance
+            }
             (None, Strangers::OfTheLast) => self.lives.len() == 1 && self.lives.contains_key(&instance),
-            (None, Strangers::LetBe) => false,
+            (None, Strangers::OfTheFirst | Strangers::LetBe) => false,
         }
     }
 

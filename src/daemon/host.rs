@@ -119,7 +119,10 @@ impl Host {
             Action::Resume => self.signal_groups(Signal::CONT),
             Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
             Action::Announce { notice, after: None } => self.stream.notice(notice),
-            Action::ReadOn => self.stream.drain(),
+            Action::ReadOn => {
+                self.stream.drain();
+                self.family.end();
+            }
             Action::Exit { code, farewell } => self.exit = Some((code, farewell)),
         }
     }

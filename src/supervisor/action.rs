@@ -59,7 +59,7 @@ pub enum Action {
         /// Whose last words come first.
         after: Option<InstanceId>,
     },
-    /// Read the pipes on from now, whatever the reader of our stdout does.
+    /// Everything ends from now: read the pipes on, whatever the reader of our stdout does, and let nobody outlive us.
     ReadOn,
     /// End with this code. Nothing follows.
     Exit {
