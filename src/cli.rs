@@ -195,6 +195,9 @@ pub struct StartArgs {
         help_heading = "Output"
     )]
     pub when_gone: Option<WhenGone>,
+    /// Record what was decided and why, for `examples/replay.rs`; no value of a variable is in it
+    #[arg(long, value_name = "FILE", env = "SUPERVISE_TRACE", help_heading = "Output")]
+    pub trace: Option<PathBuf>,
     /// Say more about ourselves on stderr; twice: everything
     #[arg(short = 'v', long, action = ArgAction::Count, env = "SUPERVISE_VERBOSE", help_heading = "Output")]
     pub verbose: u8,
@@ -291,13 +294,12 @@ const fn later(name: &'static str, variable: &'static str) -> LaterFlag {
 }
 
 /// Flags of a later version; all for `start`, `--release` for `run` too.
-const LATER_FLAGS: [LaterFlag; 7] = [
+const LATER_FLAGS: [LaterFlag; 6] = [
     later("socket", "SUPERVISE_SOCKET"),
     later("http", "SUPERVISE_HTTP"),
     later("token-file", "SUPERVISE_TOKEN_FILE"),
     LaterFlag { name: "detach", short: Some('D'), takes_value: false, variable: "SUPERVISE_DETACH" },
     later("log-file", "SUPERVISE_LOG_FILE"),
-    later("trace", "SUPERVISE_TRACE"),
     later("release", "SUPERVISE_RELEASE"),
 ];
 
@@ -556,7 +558,6 @@ mod tests {
             ("supervise logs -f --help", "`logs`"),
             ("supervise start --socket /x web", "`--socket`"),
             ("supervise start -D", "`--detach`"),
-            ("supervise start --trace t", "`--trace`"),
             ("supervise run --release 3 ls", "`--release`"),
         ] {
             let error = parse(line).expect_err(line);

@@ -72,7 +72,7 @@ fn run_formation(cli: &Cli, start: &StartArgs, inherited: Inherited) -> ExitCode
             Leftovers::Fail => LeftoversOfEarlierRuns::Fail,
         },
         stream,
-        trace: None,
+        trace: start.trace.clone(),
     };
     match daemon::start(release, options, inherited) {
         Ok(code) => ExitCode::from(code),

@@ -59,15 +59,7 @@ fn what_belongs_to_a_later_version_is_refused_by_name() {
         let said = format!("error: `{verb}` is not in this version");
         Test::new(verb).code(2).stderr_says(&[&said]).run();
     }
-    for flag in [
-        "--socket x",
-        "--http :80",
-        "--token-file x",
-        "--log-file x",
-        "--trace x",
-        "--release v1",
-        "--detach",
-    ] {
+    for flag in ["--socket x", "--http :80", "--token-file x", "--log-file x", "--release v1", "--detach"] {
         let name = flag.split(' ').next().expect("a name");
         let said = format!("error: `{name}` is not in this version");
         Test::new(&format!("start {flag} web")).code(2).stderr_says(&[&said]).run();
@@ -81,7 +73,7 @@ fn what_belongs_to_a_later_version_is_refused_by_name() {
 
 #[test]
 fn a_variable_of_a_later_version_is_refused_and_one_that_was_injected_is_not() {
-    for name in ["SOCKET", "HTTP", "TOKEN_FILE", "DETACH", "LOG_FILE", "TRACE", "RELEASE"] {
+    for name in ["SOCKET", "HTTP", "TOKEN_FILE", "DETACH", "LOG_FILE", "RELEASE"] {
         let variable = format!("SUPERVISE_{name}");
         let said = format!("error: `{variable}` is not in this version");
         Test::new("start").procfile("web: x").variable(&variable, "1").code(2).stderr_says(&[&said]).run();
