@@ -1,4 +1,4 @@
-//! What a leader leaves behind: found, named, stopped, or let be: section 6.
+//! What a leader leaves behind: found, named, stopped, or let be.
 
 use jiff::Timestamp;
 use serde_json::json;

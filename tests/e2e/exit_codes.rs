@@ -1,4 +1,4 @@
-//! With what the supervisor ends: every row of the table in section 7, the first that applies.
+//! With what code the supervisor ends: every reason there is, and which of two weighs more.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What runs, how many of it, under which names and on which ports: section 3 and the PORT rule of section 4.
+//! What runs, how many of it, under which names and on which ports.
 
 use std::net::TcpListener;
 

@@ -1,7 +1,7 @@
 //! End to end: the real binary, real processes, what a user can see of them. One file per promise.
 //!
-//! The children are `chaos` (chaos.rs), the watcher is in harness/. A test whose name begins with `fault_NN` is about
-//! that row of the fault matrix: what must not break the supervisor.
+//! The children are `chaos` (chaos.rs), the watcher is in harness/. `fault_NN` is one of the numbered faults that
+//! must not break the supervisor; what has the same number is about the same fault.
 
 mod control;
 mod descendants;

@@ -1,4 +1,4 @@
-//! When an instance that ended is started again, and when it is not: section 6.
+//! When an instance that ended is started again, and when it is not.
 
 use crate::harness::{Supervise, Transcript, descriptors, eventually, is_alive, zombies_of};
 

@@ -1,4 +1,4 @@
-//! Signals that are passed on, and the job that stops and goes on: section 7.
+//! Signals that are passed on, and the job that stops and goes on.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ fn fault_41_a_signal_is_withheld_from_a_leader_that_it_would_end() {
 const SHELL: [&str; 4] = [
     "sh",
     "-c",
-    "set -m; \"$@\"; code=$?; while [ $code -gt 128 ]; do echo job-stopped >&2; read line; fg >&2; code=$?; done; exit $code",
+    "set -m; \"$@\"; code=$?; \
+     while [ $code -gt 128 ]; do echo job-stopped >&2; read line; fg >&2; code=$?; done; exit $code",
     "sh",
 ];
 
@@ -84,6 +85,7 @@ fn fault_38_ctrl_z_stops_the_whole_job_and_fg_brings_it_back() {
     wait_for_state(&run, child, 'T');
     let ticks = run.so_far().said("web.1").len();
     run.types(b"\n");
+    run.event("resumed", "");
     run.wait_for("it ticks on", |seen| (seen.said("web.1").len() > ticks + 3).then_some(()));
     assert!(is_alive(child));
     let seen = run.is_stopped();

@@ -1,4 +1,4 @@
-//! What a child finds when it begins to run, and what is said when it cannot: section 2.
+//! What a child finds when it begins to run, and what is said when it cannot.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What comes out on stdout: whole lines, tagged once, in order, nothing lost: section 5.
+//! What comes out on stdout: whole lines, tagged once, in order, nothing lost.
 
 use crate::harness::{Setup, Stdout, Supervise, Transcript};
 
