@@ -250,7 +250,28 @@ fn a_program_is_found_in_the_childs_own_path() {
 }
 
 #[test]
-fn a_start_for_want_of_descriptors_is_tried_again_and_is_no_failure_of_the_child() {
+fn fault_21_a_start_for_want_of_processes_is_tried_again_and_is_no_failure_of_the_child() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root may become a user with a limit of its own");
+        return;
+    }
+    // A user whom nobody else is: the limit counts all processes of a user, and root has none.
+    let user = format!("--reuid={}", 100_000 + std::process::id());
+    let mut run = Supervise::with("web: chaos sleep 1h\n")
+        .spec("defaults:\n  backoff: { give_up_after: 1 }\n")
+        .args(["web=40"])
+        .under(["setpriv", &user, "--clear-groups", "prlimit", "--nproc=20:20"])
+        .start();
+    let notice = run.event("not_started", "");
+    assert!(notice.number("delay_ms") >= 1000, "{}", notice.json);
+    assert!(notice.message().contains("no new process"), "{}", notice.message());
+    run.event("started", "web.1");
+    let seen = run.is_stopped();
+    assert!(seen.events("failed", "").is_empty(), "{seen}");
+}
+
+#[test]
+fn fault_20_a_start_for_want_of_descriptors_is_tried_again_and_is_no_failure_of_the_child() {
     let mut run = Supervise::with("web: chaos sleep 1h\n")
         .spec("defaults:\n  backoff: { give_up_after: 1 }\n")
         .args(["web=40"])
