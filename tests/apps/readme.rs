@@ -33,6 +33,11 @@ fn project() -> Project {
     Project::new().with("Procfile", &block("procfile")).with("supervise.yml", &block("yaml"))
 }
 
+/// What stands between the first two backticks, where the text begins with one.
+fn code(cell: &str) -> Option<&str> {
+    cell.trim().strip_prefix('`')?.split('`').next()
+}
+
 /// Words that begin with two dashes.
 fn long_flags(text: &str) -> BTreeSet<String> {
     let part_of_a_flag = |c: char| c.is_ascii_lowercase() || c == '-';
@@ -78,4 +83,22 @@ fn what_it_calls_later_is_refused_by_name() {
     let (code, _, stderr) = supervise(&project, &["start", "--detach"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("`--detach` is not in this version"), "{stderr}");
+}
+
+#[test]
+fn its_env_file_lines_mean_what_it_says() {
+    let section = section("Environment");
+    let rows: Vec<(&str, &str)> = section
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            Some((code(cells.next()?)?, code(cells.next()?)?))
+        })
+        .collect();
+    assert!(rows.len() >= 4, "{rows:?}");
+    for (line, value) in rows {
+        let project = project().with(".env", &format!("{line}\n"));
+        let (code, stdout, stderr) = supervise(&project, &["run", "printenv", "A"]);
+        assert_eq!((code, stdout.trim_end()), (Some(0), value), "{line}: {stderr}");
+    }
 }
