@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -310,7 +310,7 @@ impl Cli {
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let mut command = whole_command();
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        let matches = command.try_get_matches_from_mut(arguments).map_err(without_later_verbs)?;
         refuse_later(&mut command, &matches)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let (Command::Start(start), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
@@ -444,6 +444,23 @@ fn with_variable(arg: Arg) -> Arg {
     } else {
         arg
     }
+}
+
+/// What belongs to a later version is not what anybody should be offered.
+fn without_later_verbs(mut error: clap::Error) -> clap::Error {
+    let offered = error.get(ContextKind::SuggestedSubcommand).cloned();
+    let offered = match offered {
+        Some(ContextValue::Strings(verbs)) => verbs,
+        Some(ContextValue::String(verb)) => vec![verb],
+        Some(_) | None => return error,
+    };
+    error.remove(ContextKind::SuggestedSubcommand);
+    let ours: Vec<String> =
+        offered.into_iter().filter(|verb| !LATER_VERBS.contains(&verb.as_str())).collect();
+    if !ours.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(ours));
+    }
+    error
 }
 
 /// What belongs to a later version is refused by name.

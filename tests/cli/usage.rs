@@ -38,6 +38,14 @@ fn the_version_is_ours() {
 #[test]
 fn a_slip_is_recognised() {
     Test::new("strat").code(2).stderr_says(&["unrecognized subcommand 'strat'", "'start'"]).run();
+    // `restart` is as near, and of a later version.
+    Test::new("reslart")
+        .code(2)
+        .stderr(
+            "error: unrecognized subcommand 'reslart'\n\n  tip: a similar subcommand exists: 'start'\n\n\
+             Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
+        )
+        .run();
     Test::new("start --formt json")
         .code(2)
         .stderr_says(&["unexpected argument '--formt'", "'--format'"])
