@@ -99,8 +99,16 @@ enum Stage {
 struct Place {
     last_start: Option<Time>,
     last_code: u8,
+    verdict: Option<Rest>,
     failures: u32,
     shortages: u32,
+}
+
+/// How a slot came to rest by itself, as it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Completed,
+    Failed,
 }
 
 /// What an event means.

@@ -10,7 +10,7 @@ use supervise::supervisor::{
     SlotKey, Supervisor, Target, Time,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Stage, Step, Told};
+use super::{Begun, Course, Force, Haste, Ledger, Life, Rest, Stage, Step, Told};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -111,7 +111,9 @@ impl Ledger {
                 };
                 self.course = Course::Ending { since: step.now, begun, force: Force::Unused };
             }
+            Notice::Completed { slot } => self.place(step.names[slot]).verdict = Some(Rest::Completed),
             Notice::Failed { slot, .. } => {
+                self.place(step.names[slot]).verdict = Some(Rest::Failed);
                 let place = *self.place(step.names[slot]);
                 self.first_failure.get_or_insert(place.last_code);
             }
@@ -269,6 +271,12 @@ impl Ledger {
                 (Some(life), Phase::Lost) => assert!(life.stuck.is_some(), "lost, and never stuck"),
                 (live, phase) => assert_eq!(live.map(|life| life.instance), phase.instance(), "{phase:?}"),
             }
+            let verdict = match phase {
+                Phase::Completed => Some(Rest::Completed),
+                Phase::Failed => Some(Rest::Failed),
+                _ => None,
+            };
+            assert_eq!(self.places[&key].verdict, verdict, "what a slot came to is said: {phase:?}");
             match (self.course, phase) {
                 (Course::Up, Phase::Stopped | Phase::Lost | Phase::Leaving { .. })
                 | (
