@@ -3,11 +3,11 @@
 //! The exit code, the first that applies: 1 if something survived SIGKILL; the code of the failing child that began
 //! the end; 137 if we were asked to stop and something had to be killed; 130 if we were asked by INT; else 0.
 
+use std::time::Duration;
+
 use crate::api::{Cause, Notice, Signal, SlotName};
 
 use super::{Action, Farewell, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
-
-use std::time::Duration;
 
 /// A second INT is somebody's second wish only so long after the first: a wrapper may deliver one Ctrl-C twice.
 const SECOND_INTERRUPT: Duration = Duration::from_millis(500);
@@ -47,6 +47,7 @@ pub(super) struct End {
     failure: Option<Failure>,
     first_interrupt: Option<Time>,
     force: Force,
+    farewell: Farewell,
 }
 
 /// Whether anything had to be killed.
@@ -133,13 +134,20 @@ impl Supervisor {
             Goal::Up | Goal::Down => millis(longest),
             Goal::Dead => 0,
         };
-        // Where nobody is alive, nobody waits for our reader: it may take its time for what is left to say.
         let drains = !alive.is_empty();
         step.announce(Notice::Draining { cause: cause.clone(), deadline_ms, alive });
+        // Where nobody is alive, nobody waits for our reader: it may take its time for what is left to say.
         if drains {
             step.order(Action::ReadOn);
         }
-        self.course = Course::Ending(End { cause, failure, first_interrupt: None, force: Force::Unused });
+        let farewell = match (&cause, drains) {
+            (Cause::Essential(_) | Cause::FailFast(_), false) => Farewell::Patient,
+            // Whoever was drained did not wait for the reader either.
+            (Cause::Essential(_) | Cause::FailFast(_), true) => Farewell::Brief,
+            (Cause::Signal(_) | Cause::ReaderGone, true | false) => Farewell::Brief,
+        };
+        let (first_interrupt, force) = (None, Force::Unused);
+        self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell });
         self.set_goals(step, goal);
     }
 
@@ -193,7 +201,7 @@ impl Supervisor {
                     (None, None, Force::Unused, Cause::Signal(Signal::INT)) => (130, None),
                     (None, None, Force::Unused, _) => (0, None),
                 };
-                (code, because, Farewell::Brief)
+                (code, because, end.farewell)
             }
             Course::Over => return,
         };

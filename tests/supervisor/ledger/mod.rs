@@ -39,6 +39,7 @@ pub(crate) struct Ledger {
     ran: BTreeSet<usize>,
     course: Course,
     haste: Haste,
+    pipes: Pipes,
     first_interrupt: Option<Time>,
     first_failure: Option<u8>,
     newest: u64,
@@ -104,6 +105,13 @@ struct Place {
     shortages: u32,
 }
 
+/// Whether the pipes are read on whatever the reader does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pipes {
+    Held,
+    ReadOn,
+}
+
 /// How a slot came to rest by itself, as it was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
@@ -136,6 +144,7 @@ impl Checked {
             ran: BTreeSet::new(),
             course: Course::Up,
             haste: Haste::NotAsked,
+            pipes: Pipes::Held,
             first_interrupt: None,
             first_failure: None,
             newest: 0,

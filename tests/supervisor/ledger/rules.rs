@@ -6,11 +6,11 @@ use supervise::api::InstanceId;
 use supervise::api::{Cause, Notice, Signal, Then, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
-    Action, CLOSEST_STARTS, Event, FailFast, FoundBy, Hangup, Init, Phase, STARTS_PER_STEP, STUCK_AFTER,
-    SlotKey, Supervisor, Target, Time,
+    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, STARTS_PER_STEP,
+    STUCK_AFTER, SlotKey, Supervisor, Target, Time,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Rest, Stage, Step, Told};
+use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Stage, Step, Told};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -49,8 +49,13 @@ impl Ledger {
                 }
                 Action::Announce { notice, .. } => self.note_notice(step, notice),
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
-                Action::Pass { .. } | Action::Resume | Action::ReadOn => {}
-                Action::Exit { code, .. } => {
+                Action::Pass { .. } | Action::Resume => {}
+                Action::ReadOn => self.pipes = Pipes::ReadOn,
+                Action::Exit { code, farewell } => {
+                    // Who asks us to end waits for that; after a drain that went on without our reader, nobody does.
+                    let asked = matches!(self.course, Course::Ending { begun: Begun::Asked(_), .. });
+                    let patient = !asked && self.pipes == Pipes::Held;
+                    assert_eq!(*farewell == Farewell::Patient, patient, "{farewell:?}, {:?}", self.pipes);
                     assert_eq!(index + 1, step.actions.len(), "nothing follows the exit");
                     self.check_exit(step, *code);
                 }

@@ -2,7 +2,7 @@
 
 use supervise::api::{ExitStatus, Signal};
 use supervise::app::Restart;
-use supervise::supervisor::{Event, FailFast, Habits, Member, SpawnErrorKind};
+use supervise::supervisor::{Action, Event, FailFast, Farewell, Habits, Member, SpawnErrorKind};
 
 use crate::fake_host::{STUBBORN, Script, UNKILLABLE, World, member, ms, obeys_after, slot, with};
 
@@ -69,6 +69,22 @@ fn an_essential_type_whose_every_instance_has_failed_ends_everything_with_its_co
         "0.200 ended with 4 because of migrate.2",
         "0.200 exit 4",
     ]);
+}
+
+#[test]
+fn a_failure_that_leaves_nobody_to_drain_keeps_waiting_for_the_reader_of_our_output() {
+    let mut world = World::new(vec![once("job", 1)]).habit(0, Script::exits(ms(100), 3));
+    assert_eq!(world.run_to_exit(), 3);
+    world.saw(&[
+        "0.000 spawn job.1",
+        "0.000 job.1 started",
+        "0.100 job.1 exited 3 (after its last words)",
+        "0.100 job.1 failed, never to be restarted",
+        "0.100 every instance of the essential type job has failed: draining [] at most 0ms",
+        "0.100 ended with 3 because of job.1",
+        "0.100 exit 3",
+    ]);
+    assert_eq!(world.actions.last(), Some(&Action::Exit { code: 3, farewell: Farewell::Patient }));
 }
 
 #[test]
