@@ -10,7 +10,7 @@ use std::time::Duration;
 use supervise::api::{ExitStatus, InstanceId, Pid, Process, Signal};
 use supervise::app::{Leftovers, Restart, StopScope};
 use supervise::supervisor::{
-    Body, Event, FailFast, Goal, Habits, Member, Phase, SlotKey, SpawnError, SpawnErrorKind, Time,
+    Body, Event, FailFast, Goal, Habits, Member, Phase, Slot, SlotKey, SpawnError, SpawnErrorKind, Time,
 };
 
 use crate::fake_host::{member, ms, with};
@@ -333,12 +333,11 @@ fn product(left: &[&'static str], right: &[&'static str]) -> BTreeSet<(&'static 
 /// So far back, a moment does not matter any more: longer than any span that is measured in these formations.
 const LONG_AGO: Duration = Duration::from_secs(2);
 
-/// The state without its absolute numbers, as a hash of what it prints: the phases, and the books, which hold the rest
-/// (streaks, last starts, the course of the end).
+/// The state without its absolute numbers, as a hash of what it prints: the slots with all that they keep, and the books,
+/// which know the rest (the course of the end, whose program ran).
 fn key(state: &State) -> u64 {
-    let phases: Vec<(Goal, &Phase)> =
-        state.core.supervisor.slots().map(|(_, slot)| (slot.goal(), slot.phase())).collect();
-    let text = format!("{phases:?} {:?}", state.core.ledger);
+    let slots: Vec<&Slot> = state.core.supervisor.slots().map(|(_, slot)| slot).collect();
+    let text = format!("{slots:?} {:?}", state.core.ledger);
     let now = u64::try_from((state.now - Time::ZERO).as_nanos()).expect("a short story");
     let long_ago = u64::try_from(LONG_AGO.as_nanos()).expect("two seconds");
     let mut hasher = DefaultHasher::new();

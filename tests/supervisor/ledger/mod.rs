@@ -246,6 +246,8 @@ impl Ledger {
                 let Some(life) = of(self, slot, instance) else { return Told::Late };
                 if life.stage == Stage::Ordered {
                     self.life(slot, instance).stage = Stage::Led;
+                    // Ordered a moment ago, but born only now.
+                    self.place(slot).last_start = Some(now);
                     if rules.members[slot.type_index].found_by == FoundBy::Us {
                         self.ran.insert(slot.type_index);
                     }

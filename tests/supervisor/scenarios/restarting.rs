@@ -4,7 +4,7 @@ use supervise::api::{ExitStatus, Signal};
 use supervise::app::Restart;
 use supervise::supervisor::Phase;
 
-use crate::fake_host::{Script, World, member, ms, slot, with};
+use crate::fake_host::{Birth, Script, World, member, ms, slot, with};
 
 #[test]
 fn the_first_failure_restarts_at_once() {
@@ -29,6 +29,22 @@ fn two_starts_of_a_slot_are_never_closer_than_a_quarter_of_a_second() {
         "0.001 web.1 exited 3, again in 249ms (after its last words)",
         "0.250 spawn web.1",
         "0.250 web.1 started",
+    ]);
+}
+
+#[test]
+fn a_birth_that_came_late_keeps_the_next_one_away_as_well() {
+    let late = Script { birth: Birth::RunsUnanswered, ..Script::exits(ms(601), 3) };
+    let mut world = World::new(vec![member("web", 1)]).script(slot(0, 1), [late]);
+    world.pass(ms(600));
+    world.answer();
+    world.pass(ms(1_000));
+    world.saw(&[
+        "0.000 spawn web.1",
+        "0.600 web.1 started",
+        "0.601 web.1 exited 3, again in 249ms (after its last words)",
+        "0.850 spawn web.1",
+        "0.850 web.1 started",
     ]);
 }
 
