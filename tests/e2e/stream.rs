@@ -1,6 +1,6 @@
 //! What comes out on stdout: whole lines, tagged once, in order, nothing lost.
 
-use crate::harness::{Setup, Stdout, Supervise, Transcript};
+use crate::harness::{Setup, Stdout, Supervise, Transcript, cpu_time, eventually, resident_kib, state};
 
 /// The text of every line of a process in the text format, time or not.
 fn texts(seen: &Transcript, process: &str) -> Vec<String> {
@@ -211,7 +211,6 @@ fn time_and_colour_are_as_asked() {
 
 #[test]
 fn fault_09_a_child_that_closes_its_stdout_runs_on_and_costs_nothing() {
-    use crate::harness::cpu_time;
     let mut run =
         Supervise::with("quiet: chaos touch closed close-stdout sleep 1h\nb: chaos loop tick 20ms\n").start();
     run.line("b.1", "tick 5");
@@ -228,7 +227,6 @@ fn fault_09_a_child_that_closes_its_stdout_runs_on_and_costs_nothing() {
 
 #[test]
 fn fault_15_a_reader_that_stops_makes_the_children_wait_and_stop_still_works() {
-    use crate::harness::{eventually, resident_kib, state};
     let mut run = Supervise::with("a: chaos touch begun spam 10000000\nb: chaos sleep 1h\n")
         .stdout(Stdout::Unread)
         .start();
@@ -237,7 +235,7 @@ fn fault_15_a_reader_that_stops_makes_the_children_wait_and_stop_still_works() {
     let (pid, mut last) = (run.pid(), (0, std::time::Duration::ZERO));
     // Everybody waits when two looks in a row show the supervisor asleep with the same memory and processor time.
     let look = || {
-        let now = (resident_kib(pid), crate::harness::cpu_time(pid));
+        let now = (resident_kib(pid), cpu_time(pid));
         let quiet = now == last && state(pid) == Some('S');
         last = now;
         quiet.then_some(())
@@ -252,6 +250,26 @@ fn fault_15_a_reader_that_stops_makes_the_children_wait_and_stop_still_works() {
 }
 
 #[test]
+fn fault_15_a_child_can_say_its_last_words_though_the_reader_has_stopped() {
+    const COUNT: usize = 300_000;
+    let mut run = Supervise::with(format!("a: chaos ignore TERM touch begun spam {COUNT} exit 0\n"))
+        .args(["-t", "10m"])
+        .stdout(Stdout::Unread)
+        .start();
+    let begun = run.directory().app("begun");
+    eventually("a child that writes", || begun.exists().then_some(()), || run.so_far().to_string());
+    // It hears no TERM: it ends when it has written everything, which nobody reads.
+    run.signal(libc::SIGTERM);
+    let seen = run.ends_with(0);
+    let dropped = seen.err.iter().filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let dropped: u64 = dropped.filter_map(|notice| notice["lines"].as_u64()).sum();
+    let read = seen.rests("a.1", "spam ").len();
+    let accounted = read + usize::try_from(dropped).expect("a count");
+    // Notices that nobody read are among the dropped lines.
+    assert!((COUNT..COUNT + 20).contains(&accounted), "{read} were read, {dropped} were dropped: {seen}");
+}
+
+#[test]
 fn a_reader_that_comes_back_gets_every_line() {
     const COUNT: usize = 50_000;
     let mut run = Supervise::with(format!("a: chaos spam {COUNT}\n")).stdout(Stdout::Unread).start();
@@ -263,7 +281,6 @@ fn a_reader_that_comes_back_gets_every_line() {
 
 #[test]
 fn with_when_slow_drop_nobody_waits_and_what_is_lost_is_counted() {
-    use crate::harness::eventually;
     const COUNT: usize = 400_000;
     let mut run = Supervise::with(format!("a: chaos spam {COUNT} touch written sleep 1h\n"))
         .args(["--when-slow", "drop"])
@@ -296,7 +313,6 @@ fn fault_16_when_the_reader_goes_away_everything_ends() {
 
 #[test]
 fn with_when_gone_drop_the_children_outlive_the_reader() {
-    use crate::harness::eventually;
     let mut run = Supervise::with("a: chaos loop tick 5ms\nb: chaos gate gate touch alive sleep 1h\n")
         .gate("gate")
         .args(["--when-gone", "drop"])
