@@ -83,6 +83,15 @@ struct Life {
     deadline: Option<Time>,
     killed: Option<Time>,
     stuck: Option<Time>,
+    waits: Waits,
+}
+
+/// Whether anybody still waits for the end of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    StillOn,
+    /// It survived SIGKILL, and the shutdown goes on without it: that is final, whatever becomes of it.
+    NoMore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +240,8 @@ impl Ledger {
     /// Writes down an event before it is handled.
     fn note(&mut self, rules: &Rules, now: Time, event: &Event) -> Told {
         let of = |ledger: &Ledger, slot: SlotKey, instance: InstanceId| {
-            ledger.lives.get(&slot).copied().filter(|life| life.instance == instance)
+            let life = ledger.lives.get(&slot).copied();
+            life.filter(|life| life.instance == instance && life.waits == Waits::StillOn)
         };
         match *event {
             Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,

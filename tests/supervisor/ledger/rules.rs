@@ -10,7 +10,7 @@ use supervise::supervisor::{
     STUCK_AFTER, SlotKey, Supervisor, Target, Time,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Stage, Step, Told};
+use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Stage, Step, Told, Waits};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -76,7 +76,15 @@ impl Ledger {
         );
         self.newest = instance.0;
         let stage = Stage::Ordered;
-        let life = Life { instance, since: step.now, stage, deadline: None, killed: None, stuck: None };
+        let life = Life {
+            instance,
+            since: step.now,
+            stage,
+            deadline: None,
+            killed: None,
+            stuck: None,
+            waits: Waits::StillOn,
+        };
         assert!(self.lives.insert(slot, life).is_none(), "at most one live instance in a slot: {slot:?}");
     }
 
@@ -272,8 +280,13 @@ impl Ledger {
         let mut resting = 0;
         for (key, slot) in supervisor.slots() {
             let phase = slot.phase();
-            match (self.lives.get(&key), phase) {
-                (Some(life), Phase::Lost) => assert!(life.stuck.is_some(), "lost, and never stuck"),
+            match (self.lives.get_mut(&key), phase) {
+                (Some(life), Phase::Lost) => {
+                    let Course::Ending { since, .. } = self.course else { panic!("lost, and nothing ends") };
+                    let waited = life.stuck.is_some_and(|stuck| stuck.max(since) + STUCK_AFTER <= step.now);
+                    assert!(waited, "lost too soon: {life:?}");
+                    life.waits = Waits::NoMore;
+                }
                 (live, phase) => assert_eq!(live.map(|life| life.instance), phase.instance(), "{phase:?}"),
             }
             let verdict = match phase {

@@ -292,6 +292,26 @@ fn what_was_stuck_and_is_gone_before_the_shutdown_ends_is_no_survivor() {
 }
 
 #[test]
+fn who_is_not_waited_for_any_more_is_a_survivor_though_it_ends_before_the_others() {
+    let quick = |policy: &mut supervise::app::Policy| policy.drain = ms(500);
+    let mut world = World::new(vec![with(member("web", 1), quick), member("worker", 1)])
+        .habit(0, Script::runs().led_by(dies_hard(ms(3_000))))
+        .habit(1, Script::runs().led_by(obeys_after(ms(5_000))));
+    world.pass(ms(1_000));
+    world.signal(Signal::TERM);
+    world.pass(ms(1_000));
+    world.skip();
+    assert_eq!(world.run_to_exit(), 1);
+    world.saw(&[
+        "2.500 look at web.1",
+        "2.500 web.1 stuck: 101",
+        "6.000 worker.1 exited 0 (after its last words)",
+        "6.000 ended with 1 because of web.1",
+        "6.000 exit 1",
+    ]);
+}
+
+#[test]
 fn a_stuck_leftover_keeps_its_slot_until_it_is_gone_and_then_the_slot_starts_again() {
     let script = Script::exits(ms(1_000), 3).with(dies_hard(ms(20_000)));
     let mut world = World::new(vec![member("web", 1)]).script(slot(0, 1), [script]);
