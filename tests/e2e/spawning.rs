@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Directory, Setup, Supervise};
+use crate::harness::{Directory, Setup, Stdout, Supervise};
 
 fn executable(directory: &Directory, name: &str, text: &str) {
     fs::write(directory.app(name), text).expect("the directory is ours");
@@ -26,6 +26,13 @@ fn a_child_leads_its_own_group_in_its_own_directory_and_reads_nothing() {
     assert_eq!(report["cwd"], run.directory().app("").to_string_lossy().trim_end_matches('/'));
     assert_eq!(report["pdeathsig"], libc::SIGTERM.to_string());
     run.line("web.1", "read 0 bytes");
+    run.is_stopped();
+}
+
+#[test]
+fn a_child_reads_nothing_even_where_we_have_a_terminal() {
+    let mut run = Supervise::with("web: chaos report sleep 1h\n").stdout(Stdout::PipeBesideTerminal).start();
+    assert_eq!(run.report("web.1")["stdin"], "/dev/null");
     run.is_stopped();
 }
 
@@ -91,11 +98,11 @@ fn fault_42_the_mask_and_dispositions_are_those_we_were_started_with() {
 fn limits_and_umask_are_those_we_were_started_with() {
     let mut run = Supervise::with("web: chaos report sleep 1h\n")
         .setup(Setup::Umask(0o027))
-        .setup(Setup::Nofile(321))
+        .setup(Setup::Nofile(300, 400))
         .start();
     let report = run.report("web.1");
     assert_eq!(report["umask"], "027");
-    assert_eq!(report["nofile"], "321:321");
+    assert_eq!(report["nofile"], "300:400");
     run.is_stopped();
 }
 
@@ -275,7 +282,7 @@ fn fault_20_a_start_for_want_of_descriptors_is_tried_again_and_is_no_failure_of_
     let mut run = Supervise::with("web: chaos sleep 1h\n")
         .spec("defaults:\n  backoff: { give_up_after: 1 }\n")
         .args(["web=40"])
-        .setup(Setup::Nofile(40))
+        .setup(Setup::Nofile(40, 40))
         .start();
     let notice = run.event("not_started", "");
     assert!(notice.number("delay_ms") >= 1000, "{}", notice.json);

@@ -1,6 +1,11 @@
 //! What comes out on stdout: whole lines, tagged once, in order, nothing lost.
 
-use crate::harness::{Setup, Stdout, Supervise, Transcript, cpu_time, eventually, resident_kib, state};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{
+    Run, Setup, Stdout, Supervise, Transcript, children_of, cpu_time, eventually, resident_kib, state,
+};
 
 /// The text of every line of a process in the text format, time or not.
 fn texts(seen: &Transcript, process: &str) -> Vec<String> {
@@ -232,7 +237,7 @@ fn fault_15_a_reader_that_stops_makes_the_children_wait_and_stop_still_works() {
         .start();
     let begun = run.directory().app("begun");
     eventually("a child that writes", || begun.exists().then_some(()), || run.so_far().to_string());
-    let (pid, mut last) = (run.pid(), (0, std::time::Duration::ZERO));
+    let (pid, mut last) = (run.pid(), (0, Duration::ZERO));
     // Everybody waits when two looks in a row show the supervisor asleep with the same memory and processor time.
     let look = || {
         let now = (resident_kib(pid), cpu_time(pid));
@@ -269,8 +274,37 @@ fn fault_15_a_child_can_say_its_last_words_though_the_reader_has_stopped() {
     assert!((COUNT..COUNT + 20).contains(&accounted), "{read} were read, {dropped} were dropped: {seen}");
 }
 
+/// A run whose only child has written its lines, more than the pipe to us holds, and is gone; nobody has read them yet.
+fn run_with_unread_lines(count: usize) -> Run {
+    let run = Supervise::with(format!("a: chaos spam {count}\n")).stdout(Stdout::Unread).start();
+    let pid = run.pid();
+    // Alive with a child first, then without one.
+    let (born, gone) = (|| !children_of(pid).is_empty(), || children_of(pid).is_empty());
+    eventually("a child", || born().then_some(()), || run.so_far().to_string());
+    eventually("its end", || gone().then_some(()), || run.so_far().to_string());
+    run
+}
+
 #[test]
-fn a_reader_that_comes_back_gets_every_line() {
+fn a_reader_that_comes_back_late_gets_every_line() {
+    const COUNT: usize = 3000;
+    let mut run = run_with_unread_lines(COUNT);
+    // The input: longer than the last lines of a drain may take.
+    thread::sleep(Duration::from_millis(2500));
+    run.read_on();
+    let seen = run.ends_with(0);
+    assert_eq!(seen.said("a.1").len(), COUNT, "{seen}");
+    assert!(seen.events("dropped", "").is_empty(), "{seen}");
+}
+
+#[test]
+fn a_supervisor_that_only_waits_for_its_reader_still_hears_term() {
+    let mut run = run_with_unread_lines(3000);
+    run.is_stopped();
+}
+
+#[test]
+fn a_slow_reader_gets_every_line() {
     const COUNT: usize = 50_000;
     let mut run = Supervise::with(format!("a: chaos spam {COUNT}\n")).stdout(Stdout::Unread).start();
     run.read_on();

@@ -14,12 +14,12 @@ mod transcript;
 pub(crate) use directory::Directory;
 pub(crate) use port::free_ports;
 pub(crate) use processes::{
-    can_make_pid_namespaces, cpu_time, descriptors, eventually, is_alive, marked, resident_kib, send, state,
-    zombies_of,
+    can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, resident_kib,
+    send, state, zombies_of,
 };
 pub(crate) use run::Run;
 pub(crate) use supervise::{Setup, Stdout, Supervise};
 pub(crate) use transcript::Transcript;
 
 /// How long anything may take before a test gives up: far more than it needs on a busy machine.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

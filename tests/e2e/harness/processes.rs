@@ -16,7 +16,7 @@ pub(crate) fn marked(mark: &str) -> Vec<(i32, String)> {
 }
 
 /// The children of this process.
-pub(super) fn children_of(parent: i32) -> Vec<i32> {
+pub(crate) fn children_of(parent: i32) -> Vec<i32> {
     let parent = parent.to_string();
     let is_child = |pid: &i32| field(&status(*pid), "PPid") == Some(parent.as_str());
     everybody().filter(is_child).collect()

@@ -63,8 +63,8 @@ pub(crate) enum Setup {
     Block(i32),
     /// This umask.
     Umask(libc::mode_t),
-    /// This limit of open files, soft and hard.
-    Nofile(u64),
+    /// These limits of open files, soft and hard.
+    Nofile(u64, u64),
     /// This descriptor open, and inherited by whatever does not close it.
     Open(RawFd),
     /// This descriptor closed.
@@ -290,8 +290,8 @@ fn prepare(setups: &[Setup], with_terminal: bool) -> io::Result<()> {
                 Setup::Umask(mask) => {
                     libc::umask(mask);
                 }
-                Setup::Nofile(limit) => {
-                    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+                Setup::Nofile(soft, hard) => {
+                    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
                     check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))?;
                 }
                 Setup::Open(fd) => {
