@@ -276,11 +276,14 @@ fn fault_15_a_child_can_say_its_last_words_though_the_reader_has_stopped() {
 
 /// A run whose only child has written its lines, more than the pipe to us holds, and is gone; nobody has read them yet.
 fn run_with_unread_lines(count: usize) -> Run {
-    let run = Supervise::with(format!("a: chaos spam {count}\n")).stdout(Stdout::Unread).start();
+    let run = Supervise::with(format!("a: chaos gate gate spam {count}\n"))
+        .gate("gate")
+        .stdout(Stdout::Unread)
+        .start();
     let pid = run.pid();
-    // Alive with a child first, then without one.
     let (born, gone) = (|| !children_of(pid).is_empty(), || children_of(pid).is_empty());
     eventually("a child", || born().then_some(()), || run.so_far().to_string());
+    run.directory().open_gate("gate");
     eventually("its end", || gone().then_some(()), || run.so_far().to_string());
     run
 }
