@@ -88,8 +88,8 @@ impl Project {
         let lines = Lines::default();
         lines.collect(child.stdout.take().expect("it was piped"));
         lines.collect(child.stderr.take().expect("it was piped"));
-        let (process, ..) = stat(pid_of(&child).as_raw()).expect("a child is there until it is reaped");
-        Run { child, born: process.started, lines, mark, met: BTreeSet::new(), project: self }
+        let (own, ..) = stat(pid_of(&child).as_raw()).expect("a child is there until it is reaped");
+        Run { child, own, lines, mark, met: BTreeSet::new(), project: self }
     }
 }
 
@@ -103,8 +103,7 @@ impl Drop for Project {
 /// A running `supervise`.
 pub(crate) struct Run {
     child: Child,
-    /// In clock ticks since boot.
-    born: u64,
+    own: Process,
     lines: Lines,
     mark: String,
     met: BTreeSet<Process>,
@@ -158,10 +157,9 @@ impl Run {
 
     /// Every process below `supervise`, and every one that carries this run's mark.
     pub(crate) fn processes(&mut self) -> BTreeSet<Process> {
-        let own = pid_of(&self.child).as_raw();
         let all = living();
         let mut found = BTreeSet::new();
-        let mut family = vec![own];
+        let mut family = Vec::from_iter(all.contains_key(&self.own).then_some(self.own.pid));
         while let Some(parent) = family.pop() {
             for (process, _) in all.iter().filter(|(_, of)| **of == parent) {
                 if found.insert(*process) {
@@ -171,7 +169,8 @@ impl Run {
         }
         let mark = format!("APPS_TEST={}", self.mark).into_bytes();
         // Nobody who was there before us is one of ours, and reading an environment takes time.
-        let younger = all.keys().filter(|process| process.pid != own && process.started >= self.born);
+        let younger =
+            all.keys().filter(|process| **process != self.own && process.started >= self.own.started);
         found.extend(younger.filter(|process| carries(process.pid, &mark)));
         self.met.extend(&found);
         found
