@@ -52,17 +52,19 @@ impl Release {
     /// the text that marks this one life.
     #[must_use]
     pub fn environment_of(&self, process_type: &ProcessType, slot: u32, instance: &str) -> Environment {
-        let mut environment = self.at_root(process_type.environment.clone());
-        let name = SlotName { process_type: process_type.name.clone(), number: slot };
-        let mut inject = |name: &str, value: String| environment.set(name, value, Origin::Injected);
-        inject("PS", name.to_string());
-        if let Some(port) = process_type.port_of(slot) {
-            inject("PORT", port.to_string());
+        let mut environment = self.common_environment(process_type);
+        for (name, value) in process_type.own_variables(slot, instance) {
+            environment.set(name, value, Origin::Injected);
         }
-        inject("SUPERVISE_TYPE", process_type.name.to_string());
-        inject("SUPERVISE_SLOT", slot.to_string());
-        inject("SUPERVISE_INSTANCE", instance.to_owned());
-        inject("SUPERVISE_RELEASE_ID", self.id.clone());
+        environment
+    }
+
+    /// What every instance of a type gets alike. [`ProcessType::own_variables`] are stronger.
+    #[must_use]
+    pub fn common_environment(&self, process_type: &ProcessType) -> Environment {
+        let mut environment = self.at_root(process_type.environment.clone());
+        environment.set("SUPERVISE_TYPE", process_type.name.as_str(), Origin::Injected);
+        environment.set("SUPERVISE_RELEASE_ID", &self.id, Origin::Injected);
         environment
     }
 
@@ -110,5 +112,18 @@ impl ProcessType {
     pub fn port_of(&self, slot: u32) -> Option<u16> {
         let port = u32::from(self.port?) + slot.checked_sub(1)?;
         u16::try_from(port).ok()
+    }
+
+    /// What one instance gets and its sisters do not; `instance` is the text that marks this one life.
+    #[must_use]
+    pub fn own_variables(&self, slot: u32, instance: &str) -> Vec<(&'static str, String)> {
+        let name = SlotName { process_type: self.name.clone(), number: slot };
+        let mut own = vec![
+            ("PS", name.to_string()),
+            ("SUPERVISE_SLOT", slot.to_string()),
+            ("SUPERVISE_INSTANCE", instance.to_owned()),
+        ];
+        own.extend(self.port_of(slot).map(|port| ("PORT", port.to_string())));
+        own
     }
 }

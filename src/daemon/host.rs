@@ -65,7 +65,7 @@ impl Host {
             Strangers::OfTheLast
         };
         Ok(Host {
-            programs: release.types.iter().map(Prepared::new).collect(),
+            programs: release.types.iter().map(|kind| Prepared::new(&release, kind)).collect(),
             release,
             root,
             spawner: Spawner::new(inherited)?,
@@ -210,9 +210,9 @@ impl Host {
         };
 
         let prepared = &self.programs[slot.type_index];
-        let environment = program::environment(&self.release, slot, &self.family.mark(instance));
+        let own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         let setting = Setting {
-            environment: &environment,
+            environment: [&prepared.environment, &own],
             directory: &self.root,
             limits: &process_type.limits,
             stdin: self.null.as_raw_fd(),

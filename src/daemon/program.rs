@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::app::{Form, ProcessType, Release};
-use crate::supervisor::{SlotKey, SpawnError, SpawnErrorKind};
+use crate::supervisor::{SpawnError, SpawnErrorKind};
 
 use super::spawn::{Failure, Program, SHELL, Stage};
 
@@ -18,25 +18,21 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) program: Program,
+    /// What every instance gets alike, `NAME=value` each.
+    pub(super) environment: Vec<CString>,
     /// The first word of a command that is executed directly.
     word: Option<OsString>,
 }
 
 impl Prepared {
-    pub(super) fn new(process_type: &ProcessType) -> Prepared {
-        match &process_type.command.form {
-            Form::Direct(words) => {
-                let path = process_type.environment.get("PATH").map(|variable| variable.value.clone());
-                let word = words.first().cloned().unwrap_or_default();
-                let program = Program {
-                    candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
-                    arguments: words.iter().map(|word| text(word)).collect(),
-                };
-                Prepared { program, word: Some(OsString::from_vec(word)) }
-            }
-            Form::Exec => by_shell(&[b"exec ", process_type.command.text.as_slice()].concat()),
-            Form::Shell => by_shell(&process_type.command.text),
-        }
+    pub(super) fn new(release: &Release, process_type: &ProcessType) -> Prepared {
+        let (program, word) = program(process_type);
+        let own = process_type.own_variables(1, "");
+        let common = release.common_environment(process_type);
+        let is_common = |name: &OsStr| own.iter().all(|(own, _)| *own != name);
+        let common = common.iter().filter(|(name, _)| is_common(name));
+        let environment = common.map(|(name, variable)| pair(name, &variable.value)).collect();
+        Prepared { program, environment, word }
     }
 
     /// What a failed start means, and the sentence for it.
@@ -93,12 +89,14 @@ impl Prepared {
     }
 }
 
-/// The environment of one instance, `NAME=value` each.
-pub(super) fn environment(release: &Release, slot: SlotKey, mark: &str) -> Vec<CString> {
-    let process_type = &release.types[slot.type_index];
-    let environment = release.environment_of(process_type, slot.number, mark);
-    let pair = |name: &OsStr, value: &OsStr| text(&[name.as_bytes(), b"=", value.as_bytes()].concat());
-    environment.iter().map(|(name, variable)| pair(name, &variable.value)).collect()
+/// What one instance gets and its sisters do not, `NAME=value` each.
+pub(super) fn own_environment(process_type: &ProcessType, slot: u32, mark: &str) -> Vec<CString> {
+    let own = process_type.own_variables(slot, mark);
+    own.iter().map(|(name, value)| pair(OsStr::new(name), OsStr::new(value))).collect()
+}
+
+fn pair(name: &OsStr, value: &OsStr) -> CString {
+    text(&[name.as_bytes(), b"=", value.as_bytes()].concat())
 }
 
 /// An error of the system in its own words.
@@ -106,9 +104,26 @@ pub(super) fn reason(errno: Errno) -> &'static str {
     errno.desc()
 }
 
-fn by_shell(script: &[u8]) -> Prepared {
+/// What a type executes, and its first word where that is done directly.
+fn program(process_type: &ProcessType) -> (Program, Option<OsString>) {
+    match &process_type.command.form {
+        Form::Direct(words) => {
+            let path = process_type.environment.get("PATH").map(|variable| variable.value.clone());
+            let word = words.first().cloned().unwrap_or_default();
+            let program = Program {
+                candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
+                arguments: words.iter().map(|word| text(word)).collect(),
+            };
+            (program, Some(OsString::from_vec(word)))
+        }
+        Form::Exec => (by_shell(&[b"exec ", process_type.command.text.as_slice()].concat()), None),
+        Form::Shell => (by_shell(&process_type.command.text), None),
+    }
+}
+
+fn by_shell(script: &[u8]) -> Program {
     let arguments = vec![text(b"sh"), text(b"-c"), text(script)];
-    Prepared { program: Program { candidates: vec![SHELL.to_owned()], arguments }, word: None }
+    Program { candidates: vec![SHELL.to_owned()], arguments }
 }
 
 /// Where a word is looked for: itself, if it has a slash; else in every directory of PATH, an empty one being the

@@ -31,7 +31,8 @@ pub(super) struct Program {
 /// How it is executed.
 #[derive(Debug)]
 pub(super) struct Setting<'a> {
-    pub(super) environment: &'a [CString],
+    /// In two parts: what its sisters get too, and its own.
+    pub(super) environment: [&'a [CString]; 2],
     pub(super) directory: &'a CStr,
     pub(super) limits: &'a [Limit],
     pub(super) stdin: RawFd,
@@ -105,12 +106,13 @@ impl Spawner {
     /// Starts a process. On the main thread only: its end is tied to that of the thread that starts it (prctl(2),
     /// `PR_SET_PDEATHSIG`).
     pub(super) fn spawn(&mut self, program: &Program, setting: &Setting<'_>) -> Result<Pid, Failure> {
-        let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-            strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+        let pointers = |parts: &[&[CString]]| -> Vec<*const c_char> {
+            let strings = parts.iter().copied().flatten();
+            strings.map(|string| string.as_ptr()).chain([ptr::null()]).collect()
         };
-        let candidates = pointers(&program.candidates);
-        let arguments = pointers(&program.arguments);
-        let environment = pointers(setting.environment);
+        let candidates = pointers(&[&program.candidates]);
+        let arguments = pointers(&[&program.arguments]);
+        let environment = pointers(&setting.environment);
         // For a script without `#!`: sh PATH ARGUMENTS... (execvp(3)).
         let mut by_shell = vec![c"sh".as_ptr(), ptr::null()];
         by_shell.extend(arguments.iter().skip(1));
