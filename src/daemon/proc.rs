@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
+use memchr::memmem;
+
 use crate::api::{Pid, Process};
 
 /// The part of `/proc/PID/stat` that says who belongs to whom.
@@ -80,10 +82,17 @@ pub(super) fn children() -> Vec<i32> {
 
 /// The value of a variable in the environment that a process was started with.
 pub(super) fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
-    let environment = read(&format!("/proc/{pid}/environ"))?;
-    environment.split(|byte| *byte == 0).find_map(|pair| {
-        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(value.to_vec())
+    value(&read(&format!("/proc/{pid}/environ"))?, name).map(<[u8]>::to_vec)
+}
+
+/// The value of a variable among `NAME=value` pairs, each with a NUL behind it.
+fn value<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    // Every process of the machine is asked at a start, and hardly any has it: to search for the name is faster than to
+    // look for the end of each pair.
+    let begins = |at: &usize| *at == 0 || environment[*at - 1] == 0;
+    memmem::find_iter(environment, name).filter(begins).find_map(|at| {
+        let rest = environment[at..].strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        rest.split(|byte| *byte == 0).next()
     })
 }
 
@@ -138,6 +147,16 @@ mod tests {
         );
         assert_eq!(Stat::parse(b"42 (a"), None);
         assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = b"MY_A=1\0AB=2\0B=A=3\0A=4=5\0C=\0A=6\0";
+        assert_eq!(value(environment, "A"), Some(&b"4=5"[..]));
+        assert_eq!(value(environment, "C"), Some(&b""[..]));
+        assert_eq!(value(environment, "MY_A"), Some(&b"1"[..]));
+        assert_eq!(value(environment, "Y_A"), None);
+        assert_eq!(value(b"A", "A"), None);
     }
 
     #[test]
