@@ -310,8 +310,11 @@ impl Cli {
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let mut command = whole_command();
-        let matches = command.try_get_matches_from_mut(arguments).map_err(without_later_verbs)?;
-        refuse_later(&mut command, &matches)?;
+        let matches = match command.try_get_matches_from_mut(arguments) {
+            Ok(matches) => matches,
+            Err(error) => return Err(refuse_later_verb(&mut command, error)),
+        };
+        refuse_later_flags(&mut command, &matches)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let (Command::Start(start), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
             start.settle_port(&mut command, matches)?;
@@ -417,12 +420,7 @@ fn whole_command() -> clap::Command {
         let arg = Arg::new(flag.name).long(flag.name).short(flag.short).env(flag.variable);
         arg.hide(true).num_args(value).require_equals(!flag.takes_value)
     };
-    let hidden_verb = |name: &'static str| {
-        let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
-        clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest)
-    };
     Cli::command()
-        .subcommands(LATER_VERBS.map(hidden_verb))
         .mut_subcommand("start", |start| start.args(LATER_FLAGS.iter().map(hidden_flag)))
         .mut_subcommand("run", |run| {
             run.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(hidden_flag))
@@ -446,37 +444,27 @@ fn with_variable(arg: Arg) -> Arg {
     }
 }
 
-/// What belongs to a later version is not what anybody should be offered.
-fn without_later_verbs(mut error: clap::Error) -> clap::Error {
-    let offered = error.get(ContextKind::SuggestedSubcommand).cloned();
-    let offered = match offered {
-        Some(ContextValue::Strings(verbs)) => verbs,
-        Some(ContextValue::String(verb)) => vec![verb],
-        Some(_) | None => return error,
-    };
-    error.remove(ContextKind::SuggestedSubcommand);
-    let ours: Vec<String> =
-        offered.into_iter().filter(|verb| !LATER_VERBS.contains(&verb.as_str())).collect();
-    if !ours.is_empty() {
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(ours));
+/// A verb of a later version is refused by name; clap does not know it, so it never offers it for another's slip.
+fn refuse_later_verb(command: &mut clap::Command, error: clap::Error) -> clap::Error {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(verb)) if LATER_VERBS.contains(&verb.as_str()) => {
+            not_in_this_version(command, verb)
+        }
+        Some(_) | None => error,
     }
-    error
 }
 
-/// What belongs to a later version is refused by name.
-fn refuse_later(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some((verb, matches)) = matches.subcommand() else { return Ok(()) };
-    let mut refuse = |what: String| {
-        let message = format!("`{what}` is not in this version");
-        Err(command.error(ErrorKind::InvalidSubcommand, message))
-    };
-    if LATER_VERBS.contains(&verb) {
-        return refuse(verb.to_owned());
-    }
+fn not_in_this_version(command: &mut clap::Command, what: &str) -> clap::Error {
+    command.error(ErrorKind::InvalidSubcommand, format!("`{what}` is not in this version"))
+}
+
+/// A flag of a later version, or its variable, is refused by name.
+fn refuse_later_flags(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
     for LaterFlag { name, variable, .. } in &LATER_FLAGS {
         match matches.try_contains_id(name).map(|_| matches.value_source(name)) {
-            Ok(Some(ValueSource::EnvVariable)) => return refuse((*variable).to_owned()),
-            Ok(Some(_)) => return refuse(format!("--{name}")),
+            Ok(Some(ValueSource::EnvVariable)) => return Err(not_in_this_version(command, variable)),
+            Ok(Some(_)) => return Err(not_in_this_version(command, &format!("--{name}"))),
             // Not given, or not known to this verb.
             Ok(None) | Err(_) => {}
         }
