@@ -309,11 +309,13 @@ fn settle_leftovers(
 fn habits(fail_fast: FailFast) -> Habits {
     // Opening it succeeds only for a process that has a controlling terminal (tty(4)).
     let terminal = std::fs::File::open("/dev/tty").is_ok();
+    let init = std::process::id() == 1;
     Habits {
         fail_fast,
         hangup: if terminal { Hangup::Drain } else { Hangup::Reload },
-        terminal: if terminal { Terminal::Present } else { Terminal::Absent },
-        init: if std::process::id() == 1 { Init::Yes } else { Init::No },
+        // A container may have a terminal, and its engine sends the image's stop signal all the same.
+        terminal: if terminal && !init { Terminal::Present } else { Terminal::Absent },
+        init: if init { Init::Yes } else { Init::No },
     }
 }
 

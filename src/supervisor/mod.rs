@@ -52,7 +52,7 @@ pub struct Habits {
     pub fail_fast: FailFast,
     /// What SIGHUP means.
     pub hangup: Hangup,
-    /// Whether there is a controlling terminal: what SIGQUIT means.
+    /// Whether SIGQUIT comes from a controlling terminal.
     pub terminal: Terminal,
     /// Whether we are the init of a pid namespace: what SIGTSTP means.
     pub init: Init,
