@@ -49,6 +49,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             "spam" => spam(number(next())),
             // `blocks N LENGTH X`: N lines, each of LENGTH times the letter X.
             "blocks" => blocks(number(next()), number(next()), next()),
+            // `flood BYTES`: so many bytes without any newline.
+            "flood" => flood(number(next())),
             // `loop TEXT INTERVAL`: `TEXT 1`, `TEXT 2` ... for ever.
             "loop" => repeat(next(), duration(next())),
             "report" => report(),
@@ -95,6 +97,10 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 // SAFETY: nothing of ours uses these two after this, but verbs that then fail on purpose.
                 unsafe { (libc::close(1), libc::close(2)) };
             }
+            // Another thread sleeps on, the first one ends: /proc calls the process a zombie.
+            "end-first-thread" => end_first_thread(),
+            // `bystanders N FILE`: for ever N short-lived processes, each leading a group; FILE is made if one got a signal.
+            "bystanders" => bystanders(number(next()), next()),
             // `gate FIFO`: waits until the test opens the FIFO.
             "gate" => drop(File::open(next()).expect("the gate is a FIFO")),
             "touch" => drop(File::create(next()).expect("a file can be made")),
@@ -186,6 +192,54 @@ fn blocks(count: usize, length: usize, letter: &str) {
     let line = format!("{}\n", letter.repeat(length));
     for _ in 0..count {
         put(1, line.as_bytes());
+    }
+}
+
+fn flood(mut bytes: usize) {
+    let chunk = [b'x'; 65_536];
+    while bytes > 0 {
+        let next = bytes.min(chunk.len());
+        put(1, &chunk[..next]);
+        bytes -= next;
+    }
+}
+
+fn end_first_thread() {
+    std::thread::spawn(|| sleep(Duration::from_secs(3600)));
+    // SAFETY: it ends this thread alone (exit(2)), and what it leaves on its stack is used by nobody else.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+fn bystanders(at_once: usize, file: &str) {
+    // SAFETY: sets and numbers of our own; we have one thread, so the child of a fork may do what we may.
+    unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut signals);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut());
+        let mut alive = 0;
+        loop {
+            // Where there are no more numbers, some come back with the next wait.
+            while alive < at_once {
+                match libc::fork() {
+                    0 => {
+                        libc::setpgid(0, 0);
+                        sleep(Duration::from_millis(5));
+                        // What was sent to us waits for us: no signal is missed.
+                        libc::sigpending(&raw mut signals);
+                        exit(c_int::from((1..=64).any(|signal| libc::sigismember(&raw const signals, signal) == 1)));
+                    }
+                    -1 => break,
+                    _ => alive += 1,
+                }
+            }
+            let mut status = 0;
+            if libc::waitpid(-1, &raw mut status, 0) > 0 {
+                alive -= 1;
+                if status != 0 {
+                    fs::write(file, status.to_string()).expect("a file can be made");
+                }
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! wait has a condition and a deadline, and a failure shows everything that was seen.
 
 mod directory;
+mod judge;
 mod port;
 mod processes;
 mod run;
@@ -12,9 +13,11 @@ mod supervise;
 mod transcript;
 
 pub(crate) use directory::Directory;
+pub(crate) use judge::{Caller, Judge, Verdict, can_judge};
 pub(crate) use port::free_ports;
 pub(crate) use processes::{
-    can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, resident_kib,
+    can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, peak_kib,
+    resident_kib,
     send, state, zombies_of,
 };
 pub(crate) use run::Run;

@@ -49,6 +49,13 @@ pub(crate) fn resident_kib(pid: i32) -> u64 {
     text.expect("the process lives").trim().parse().expect("VmRSS is a number")
 }
 
+/// The most memory of a process that ever was in RAM, in KiB.
+pub(crate) fn peak_kib(pid: i32) -> u64 {
+    let status = status(pid);
+    let text = field(&status, "VmHWM").and_then(|text| text.strip_suffix(" kB"));
+    text.expect("the process lives").trim().parse().expect("VmHWM is a number")
+}
+
 /// What a process has used of the processors so far, its children not counted.
 pub(crate) fn cpu_time(pid: i32) -> Duration {
     let stat = fs::read_to_string(proc(pid, "stat")).expect("the process lives");

@@ -16,6 +16,7 @@ use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 
+use super::judge::{Bench, Judge};
 use super::processes::pid_namespace_flags;
 use super::run::Reader;
 use super::{Directory, Run, free_ports};
@@ -31,6 +32,7 @@ pub(crate) struct Supervise {
     stdout: Stdout,
     setups: Vec<Setup>,
     free_port: bool,
+    judge: Option<Judge>,
 }
 
 /// Where the supervisor's stdout goes.
@@ -91,6 +93,7 @@ impl Supervise {
             stdout: Stdout::Pipe,
             setups: Vec::new(),
             free_port: true,
+            judge: None,
         }
     }
 
@@ -139,6 +142,12 @@ impl Supervise {
         self
     }
 
+    /// Under a judge, who sees its system calls and those of its descendants.
+    pub(crate) fn judged(mut self, judge: Judge) -> Supervise {
+        self.judge = Some(judge);
+        self
+    }
+
     /// Without `-p`: the test is about where ports come from.
     pub(crate) fn without_port_argument(mut self) -> Supervise {
         self.free_port = false;
@@ -177,8 +186,14 @@ impl Supervise {
         command.stdin(side().unwrap_or_else(Stdio::null)).stderr(side().unwrap_or_else(Stdio::piped));
         command.stdout(stdout.or_else(side).expect("stdout is the terminal or something else"));
         let setups = self.setups.clone();
+        let bench = self.judge.as_ref().map(Judge::sit);
         // SAFETY: between fork and exec only system calls are made, on memory that was prepared before.
-        unsafe { command.pre_exec(move || prepare(&setups, with_terminal)) };
+        unsafe {
+            command.pre_exec(move || {
+                prepare(&setups, with_terminal)?;
+                bench.as_ref().map_or(Ok(()), Bench::submit)
+            });
+        }
         let child = command.spawn().expect("the supervisor can be started");
         // Ours would keep the reader from seeing the end.
         drop((command, theirs));

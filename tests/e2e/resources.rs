@@ -1,0 +1,200 @@
+//! Short of descriptors, processes and memory: a start waits and is tried again, and whatever runs runs on.
+
+use std::collections::HashSet;
+use std::thread;
+
+use crate::harness::{
+    Caller, Judge, Run, Setup, Supervise, Verdict, can_judge, descriptors, eventually, is_alive, peak_kib,
+    send, zombies_of,
+};
+
+/// A failure of the system, unlike one of the child, is never the last straw.
+const LAST_STRAW: &str = "defaults:\n  backoff: { give_up_after: 1 }\n";
+
+/// A step of a start: who makes which call, which of its calls for one child, and the name of it.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    name: &'static str,
+    caller: Caller,
+    call: libc::c_long,
+    /// Of so many such calls for one child ...
+    calls: usize,
+    /// ... this one, from 0.
+    nth: usize,
+}
+
+const fn step(name: &'static str, caller: Caller, call: libc::c_long, calls: usize, nth: usize) -> Step {
+    Step { name, caller, call, calls, nth }
+}
+
+/// Everything that a start asks of the system. In JSON stderr has a pipe of its own.
+const STEPS: [Step; 9] = [
+    step("first pipe", Caller::Loop, libc::SYS_pipe2, 2, 0),
+    step("second pipe", Caller::Loop, libc::SYS_pipe2, 2, 1),
+    step("clone", Caller::Loop, libc::SYS_clone, 1, 0),
+    step("group", Caller::Newborn, libc::SYS_setpgid, 1, 0),
+    step("end with ours", Caller::Newborn, libc::SYS_prctl, 1, 0),
+    step("limits", Caller::Newborn, libc::SYS_prlimit64, 1, 0),
+    step("directory", Caller::Newborn, libc::SYS_chdir, 1, 0),
+    step("mask", Caller::Newborn, libc::SYS_rt_sigprocmask, 1, 0),
+    step("execute", Caller::Newborn, libc::SYS_execve, 1, 0),
+];
+
+/// Two types; where a step is given, it fails once with this error for the second of them.
+fn run_with(refused: Option<(Step, i32)>) -> Run {
+    // Whoever is looked up in PATH is tried in each directory of it.
+    let supervise = Supervise::with("calm: chaos loop tick 20ms\nweb: ../bin/chaos pid up sleep 1h\n");
+    let judge = Judge::new(&STEPS.map(|step| step.call), {
+        let mut seen = 0;
+        let mut newborn = HashSet::new();
+        move |call| {
+            let Some((step, errno)) = refused else { return Verdict::Go };
+            if call.caller == Caller::Newborn {
+                newborn.insert(call.pid);
+            }
+            if call.number != step.call || call.caller != step.caller {
+                return Verdict::Go;
+            }
+            let hit = match step.caller {
+                // The second child's.
+                Caller::Loop => seen == step.calls + step.nth,
+                Caller::Newborn | Caller::Stream | Caller::Other => newborn.len() == 2 && seen == 1,
+            };
+            if step.caller == Caller::Loop || newborn.len() == 2 {
+                seen += 1;
+            } else {
+                seen = 1;
+            }
+            if hit { Verdict::Fail(errno) } else { Verdict::Go }
+        }
+    });
+    supervise.spec(LAST_STRAW).judged(judge).start()
+}
+
+fn is_tried_again(step: Step, errno: i32, expected_descriptors: usize) {
+    let what = format!("{} at the {}", std::io::Error::from_raw_os_error(errno), step.name);
+    let mut run = run_with(Some((step, errno)));
+    let notice = run.event("not_started", "web.1");
+    assert!(notice.number("delay_ms") >= 1000, "{what}: {}", notice.json);
+    run.pid_said("web.1", "up");
+    let pid = run.pid();
+    let same = || (descriptors(pid) == expected_descriptors).then_some(());
+    eventually("as many descriptors", same, || {
+        format!("{what}: {} not {expected_descriptors}", descriptors(pid))
+    });
+    assert!(zombies_of(pid).is_empty(), "{what}");
+    let seen = run.is_stopped();
+    assert_eq!(seen.events("not_started", "").len(), 1, "{what}: {seen}");
+    assert!(seen.events("failed", "").is_empty(), "{what}: {seen}");
+    assert_eq!(seen.events("started", "web.1").len(), 1, "{what}: {seen}");
+    assert_eq!(seen.events("started", "calm.1").len(), 1, "{what}: {seen}");
+    let (started, refused) = (seen.events("started", "web.1")[0].place, notice.place);
+    let ticks = seen.out[refused..started].iter().filter(|line| line.windows(5).any(|part| part == b"tick "));
+    assert!(ticks.count() > 5, "{what}: the other child runs on meanwhile: {seen}");
+}
+
+fn at_each_step(errno: i32) {
+    if !can_judge() {
+        return;
+    }
+    let mut run = run_with(None);
+    run.pid_said("web.1", "up");
+    let expected = descriptors(run.pid());
+    let seen = run.is_stopped();
+    assert!(seen.events("not_started", "").is_empty(), "{seen}");
+    // Each of them waits for a second, so they wait together.
+    thread::scope(|scope| {
+        for step in STEPS {
+            scope.spawn(move || is_tried_again(step, errno, expected));
+        }
+    });
+}
+
+#[test]
+fn fault_20_no_descriptor_of_ours_at_each_step_of_a_start() {
+    at_each_step(libc::EMFILE);
+}
+
+#[test]
+fn fault_20_no_descriptor_of_the_machine_at_each_step_of_a_start() {
+    at_each_step(libc::ENFILE);
+}
+
+#[test]
+fn fault_21_no_process_at_each_step_of_a_start() {
+    at_each_step(libc::EAGAIN);
+}
+
+#[test]
+fn fault_22_no_memory_at_each_step_of_a_start() {
+    at_each_step(libc::ENOMEM);
+}
+
+#[test]
+fn fault_20_at_the_last_descriptor_the_descendants_of_a_crashed_leader_are_still_found() {
+    let line = "chaos fork setsid on TERM say asked on USR1 exit 0 pid left sleep 1h end pid up sleep 1h";
+    let mut run = Supervise::with(format!("web: {line}\n"))
+        .args(["web=40", "-t", "10m"])
+        .setup(Setup::Nofile(40))
+        .start();
+    run.event("not_started", "");
+    let (leader, left) = (run.pid_said("web.1", "up"), run.pid_said("web.1", "left"));
+    send(leader, libc::SIGKILL);
+    let exited = run.event("exited", "web.1");
+    assert_eq!(exited.json["leftovers_stopped"][0]["pid"], left, "{}", exited.json);
+    run.line("web.1", "asked");
+    assert!(is_alive(left), "the restart waits for it");
+    assert_eq!(run.so_far().events("started", "web.1").len(), 1);
+    send(left, libc::SIGUSR1);
+    // The descriptors that it leaves go to the next who waits for some, and everybody who runs can be stopped.
+    run.wait_for("another start", |seen| {
+        let killed = seen.events("exited", "web.1")[0].place;
+        seen.events("started", "").iter().any(|started| started.place > killed).then_some(())
+    });
+    run.signal(libc::SIGTERM);
+    run.wait_for("everybody left", |seen| {
+        let slots = (1..=40).map(|slot| format!("web.{slot}"));
+        let asked = slots.map(|slot| seen.said(&slot).iter().filter(|line| *line == "asked").count());
+        (asked.sum::<usize>() == seen.events("started", "").len()).then_some(())
+    });
+    for (pid, _) in run.alive() {
+        send(pid, libc::SIGUSR1);
+    }
+    run.ends_with(0);
+}
+
+/// A debug build needs a few seconds for it.
+const FLOOD: usize = if cfg!(debug_assertions) { 256 << 20 } else { 1 << 30 };
+
+#[test]
+fn fault_10_a_line_without_end_costs_no_memory_and_loses_no_byte() {
+    let line = format!("job: chaos flood {FLOOD}\nlast: chaos sleep 1h\n");
+    let mut run = Supervise::with(line)
+        .format("raw")
+        .under(["sh", "-c", "\"$0\" \"$@\" | tr -d '\\n' | wc -c"])
+        .start();
+    run.wait_for("the end of the flood", |seen| seen.err_text().contains("job.1 completed").then_some(()));
+    let peak = peak_kib(run.pid());
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    run.signal(libc::SIGTERM);
+    let seen = run.ends_with(0);
+    assert_eq!(seen.lines(), [FLOOD.to_string()], "{seen}");
+}
+
+#[test]
+fn the_memory_check_sees_what_was_used_and_given_back() {
+    let own = i32::try_from(std::process::id()).expect("a pid is small");
+    drop(std::hint::black_box(vec![1_u8; 65 << 20]));
+    assert!(peak_kib(own) > 64 * 1024);
+}
+
+#[test]
+fn fault_64_a_child_is_no_safer_from_the_oom_killer_than_we_are() {
+    for score in ["0", "300"] {
+        let mut run = Supervise::with("job: cat /proc/self/oom_score_adj\n")
+            .under(["choom", "-n", score, "--"])
+            .start();
+        let seen = run.ends_with(0);
+        assert_eq!(seen.said("job.1"), [score], "{seen}");
+    }
+}
