@@ -13,7 +13,9 @@ use crate::api::{Pid, Process};
 pub(super) struct Stat {
     pub(super) pid: i32,
     pub(super) name: String,
-    pub(super) state: u8,
+    state: u8,
+    /// A process whose first thread has ended while others live is shown as a zombie, too.
+    threads: u32,
     pub(super) parent: i32,
     pub(super) group: i32,
     /// In clock ticks since boot: with the pid it names a process for good.
@@ -36,14 +38,19 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        // Field 22 of the line, and the group was the fifth.
-        let start = fields.nth(16)?.parse().ok()?;
-        Some(Stat { pid, name, state, parent, group, start })
+        // Fields 20 and 22 of the line, and the group was the fifth.
+        let threads = fields.nth(14)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        Some(Stat { pid, name, state, threads, parent, group, start })
     }
 
     /// Whether it is more than a zombie.
     pub(super) fn alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
+        match self.state {
+            b'X' | b'x' => false,
+            b'Z' => self.threads > 1,
+            _ => true,
+        }
     }
 
     pub(super) fn process(&self) -> Option<Process> {
@@ -139,11 +146,11 @@ mod tests {
     #[test]
     fn a_name_with_blanks_and_parentheses_is_read_whole() {
         let mut line = b"42 (a) b (c) S 1 40 39 0 -1 4194560".to_vec();
-        line.extend_from_slice(b" 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3\n");
+        line.extend_from_slice(b" 1 2 3 4 5 6 7 8 20 0 2 0 987654 1 2 3\n");
         let stat = Stat::parse(&line).expect("a stat line");
         assert_eq!(
-            (stat.name.as_str(), stat.state, stat.parent, stat.group, stat.start),
-            ("a) b (c", b'S', 1, 40, 987_654)
+            (stat.name.as_str(), stat.state, stat.threads, stat.parent, stat.group, stat.start),
+            ("a) b (c", b'S', 2, 1, 40, 987_654)
         );
         assert_eq!(Stat::parse(b"42 (a"), None);
         assert_eq!(Stat::parse(b""), None);
@@ -157,6 +164,15 @@ mod tests {
         assert_eq!(value(environment, "MY_A"), Some(&b"1"[..]));
         assert_eq!(value(environment, "Y_A"), None);
         assert_eq!(value(b"A", "A"), None);
+    }
+
+    #[test]
+    fn a_zombie_is_dead_unless_other_threads_of_it_live() {
+        let line = |state: &str, threads: u32| {
+            let text = format!("42 (a) {state} 1 40 39 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 9 1\n");
+            Stat::parse(text.as_bytes()).expect("a stat line").alive()
+        };
+        assert_eq!([line("S", 1), line("Z", 1), line("Z", 2), line("X", 0)], [true, false, true, false]);
     }
 
     #[test]
