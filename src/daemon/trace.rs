@@ -1,9 +1,9 @@
 //! `--trace FILE`: what the supervisor was told and what it ordered, one JSON object a line, so that a run can be
 //! replayed (`examples/replay.rs`). Names, numbers and times; no value of an environment variable is in an event.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,15 @@ impl Traced {
     /// The system's, where the file cannot be made.
     pub(super) fn new(beginning: &Beginning, path: Option<&Path>) -> io::Result<Traced> {
         let create = |path: &Path| {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-            file.map_err(|error| {
+            let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+            let hidden = open.and_then(|file| {
+                // One that was there keeps the mode it had; a pipe or a device has its own reasons for its mode.
+                if file.metadata()?.is_file() {
+                    file.set_permissions(Permissions::from_mode(0o600))?;
+                }
+                Ok(file)
+            });
+            hidden.map_err(|error| {
                 io::Error::new(error.kind(), format!("`--trace {}`: {error}", path.display()))
             })
         };
