@@ -24,6 +24,7 @@ use super::port;
 use super::proc::{self, Stat};
 use super::program::{self, Prepared};
 use super::reaper;
+use super::room::{self, Purpose};
 use super::spawn::{Setting, Spawner};
 use super::watch::Watch;
 
@@ -198,6 +199,9 @@ impl Host {
         };
         let pipe = || -> Result<(OwnedFd, OwnedFd), SpawnError> {
             let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| shortage("no pipe", errno))?;
+            for end in [&reading, &writing] {
+                room::left_beside(end, Purpose::Start).map_err(|errno| shortage("no pipe", errno))?;
+            }
             // The reading end has a file description of its own: the child's end stays blocking.
             fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|errno| shortage("no pipe", errno))?;

@@ -14,6 +14,7 @@ mod port;
 mod proc;
 mod program;
 mod reaper;
+mod room;
 mod signals;
 mod spawn;
 pub mod trace;

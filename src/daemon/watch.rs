@@ -12,6 +12,7 @@ use crate::api::InstanceId;
 use super::Fact;
 use super::kill;
 use super::proc::Stat;
+use super::room::{self, Purpose};
 
 /// See the module.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl Watch {
 
     fn begin(&self, instance: InstanceId, pid: i32) -> std::io::Result<()> {
         let process = kill::open(pid)?;
+        room::left_beside(&process, Purpose::Watch)?;
         // SAFETY: the descriptor is owned by what is registered, and is never replaced in it.
         let handle = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE)? };
         let facts = self.facts.clone();
