@@ -96,6 +96,7 @@ fn is_child(signal: Signal) -> bool {
 /// # Errors
 /// What the system refuses before anything is started: threads, descriptors, memory.
 pub fn start(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
+    break_whole();
     inherited.make_room();
     become_subreaper();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -305,6 +306,16 @@ fn settle_leftovers(
             Err(1)
         }
     }
+}
+
+/// Should a thread of ours panic, all end at once, and the kernel stops what we started (`PR_SET_PDEATHSIG`): a formation
+/// without its stream, or without its loop, is worse than none.
+fn break_whole() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 fn habits(fail_fast: FailFast) -> Habits {
