@@ -81,6 +81,10 @@ const QUEUE: usize = 64;
 /// So many dead children are looked after before the queue is served again.
 const BURIALS: usize = 32;
 
+/// So often the dead go before what is due; then it is their turn after all. Whoever makes orphans as fast as we bury them
+/// shall not keep us from killing it.
+const MOURNING: u32 = 64;
+
 /// How long the last lines may take once everything has ended and the reader of our stdout does not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -132,28 +136,36 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
     let mut host = Host::new(release, leftovers::mark(&project), inherited, stderr, stream, watch)?;
     tokio::spawn(read_signals(signals, facts));
 
-    let mut burials_due = false;
+    let (mut burials_due, mut mourned) = (false, 0);
     while host.exit().is_none() {
-        // 1. Hear one fact. Where more is due than one turn does, whoever has something to say is heard in between.
-        let fact = if burials_due || is_due(&supervisor, &host) {
-            tokio::task::yield_now().await;
+        // 1. Wait for a fact; where more is to be done than one turn does, hear only who has something to say by now.
+        let due = is_due(&supervisor, &host);
+        let mut fact = if burials_due || due {
+            let_others_speak().await;
             queue.try_recv().ok()
         } else {
             next_fact(&mut queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
         };
-        match fact {
-            Some(Fact::Signal(signal)) if is_child(signal) => burials_due = true,
-            Some(Fact::Signal(signal)) => step(&mut supervisor, &mut host, Event::Received(signal)),
-            Some(Fact::Stream(Report::ReaderGone)) => step(&mut supervisor, &mut host, Event::ReaderGone),
-            Some(Fact::Left(instance)) => look(&mut supervisor, &mut host, instance),
-            Some(Fact::Stream(Report::Over)) | None => {}
+        while let Some(heard) = fact {
+            match heard {
+                Fact::Signal(signal) if is_child(signal) => burials_due = true,
+                Fact::Signal(signal) => step(&mut supervisor, &mut host, Event::Received(signal)),
+                Fact::Stream(Report::ReaderGone) => step(&mut supervisor, &mut host, Event::ReaderGone),
+                Fact::Left(instance) => look(&mut supervisor, &mut host, instance),
+                Fact::Stream(Report::Over) => {}
+            }
+            // What comes after the exit was ordered is for whoever says farewell.
+            fact = if host.exit().is_none() { queue.try_recv().ok() } else { None };
         }
-        // 2. Look after the dead.
-        if burials_due {
+        // 2. Look after the dead. We may be late (SIGSTOP, a busy machine): who ended in time is not to be killed for that.
+        if burials_due || due {
             burials_due = bury(&mut supervisor, &mut host);
         }
         // 3. Do what is due.
-        if is_due(&supervisor, &host) {
+        if due && burials_due && mourned < MOURNING {
+            mourned += 1;
+        } else if due && host.exit().is_none() {
+            mourned = 0;
             step(&mut supervisor, &mut host, Event::Woke);
         }
     }
@@ -196,6 +208,13 @@ async fn next_fact(queue: &mut mpsc::Receiver<Fact>, deadline: Option<std::time:
         Some(deadline) => tokio::time::timeout_at(deadline.into(), queue.recv()).await.ok().flatten(),
         None => queue.recv().await,
     }
+}
+
+/// Has everything that has happened by now put into the queue: the first time the kernel is asked, the second time those
+/// who got an answer run.
+async fn let_others_speak() {
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 fn is_due(supervisor: &Traced, host: &Host) -> bool {
