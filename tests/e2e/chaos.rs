@@ -226,7 +226,9 @@ fn bystanders(at_once: usize, file: &str) {
                         sleep(Duration::from_millis(5));
                         // What was sent to us waits for us: no signal is missed.
                         libc::sigpending(&raw mut signals);
-                        exit(c_int::from((1..=64).any(|signal| libc::sigismember(&raw const signals, signal) == 1)));
+                        exit(c_int::from(
+                            (1..=64).any(|signal| libc::sigismember(&raw const signals, signal) == 1),
+                        ));
                     }
                     -1 => break,
                     _ => alive += 1,
