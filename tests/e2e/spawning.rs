@@ -267,7 +267,16 @@ fn fault_21_a_start_for_want_of_processes_is_tried_again_and_is_no_failure_of_th
     let mut run = Supervise::with("web: chaos sleep 1h\n")
         .spec("defaults:\n  backoff: { give_up_after: 1 }\n")
         .args(["web=40"])
-        .under(["setpriv", &user, "--clear-groups", "prlimit", "--nproc=20:20"])
+        // The way to the program may lead through directories of root's.
+        .under([
+            "setpriv",
+            &user,
+            "--clear-groups",
+            "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override",
+            "prlimit",
+            "--nproc=20:20",
+        ])
         .start();
     let notice = run.event("not_started", "");
     assert!(notice.number("delay_ms") >= 1000, "{}", notice.json);

@@ -17,8 +17,7 @@ pub(crate) use judge::{Caller, Judge, Verdict, can_judge};
 pub(crate) use port::free_ports;
 pub(crate) use processes::{
     can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, peak_kib,
-    resident_kib,
-    send, state, zombies_of,
+    resident_kib, send, state, zombies_of,
 };
 pub(crate) use run::Run;
 pub(crate) use supervise::{Setup, Stdout, Supervise};
