@@ -25,10 +25,18 @@ impl Clock {
         self.start + self.stood_still + (time - Time::ZERO)
     }
 
-    /// Runs something during which no time passes.
-    pub(super) fn stand_still(&mut self, pause: impl FnOnce()) {
+    /// Stops this process until somebody sends SIGCONT; no time passes meanwhile.
+    pub(super) fn stand_still(&mut self) {
         let before = Instant::now();
-        pause();
+        stop_ourselves();
         self.stood_still += before.elapsed();
+    }
+}
+
+/// Stops this process until somebody sends SIGCONT.
+pub(super) fn stop_ourselves() {
+    // It takes hold before the call returns.
+    if let Err(errno) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
+        tracing::warn!(%errno, "we cannot stop ourselves");
     }
 }

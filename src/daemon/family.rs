@@ -32,7 +32,9 @@ pub(super) enum Strangers {
     OfTheLast,
     /// It counts as the first one's that looks: everything ends, and it must hear of that as early as all others.
     OfTheFirst,
-    /// It is nobody's: a type lets its descendants be, or we are init, which also adopts what others left behind.
+    /// It is nobody's until everything ends: we are init, which also adopts what others left behind.
+    OfNobody,
+    /// It is nobody's: a type lets its descendants be, and it could be one of them.
     LetBe,
 }
 
@@ -99,7 +101,7 @@ impl Family {
     /// From now on everything ends.
     pub(super) fn end(&mut self) {
         self.strangers = match self.strangers {
-            Strangers::OfTheLast | Strangers::OfTheFirst => Strangers::OfTheFirst,
+            Strangers::OfTheLast | Strangers::OfTheFirst | Strangers::OfNobody => Strangers::OfTheFirst,
             Strangers::LetBe => Strangers::LetBe,
         };
     }
@@ -114,7 +116,10 @@ impl Family {
         let Some(kin) = self.kin(instance) else { return Vec::new() };
         self.adopt();
         if self.strangers == Strangers::OfTheFirst {
-            self.adopted.values_mut().for_each(|owner| *owner = owner.or(Some(instance)));
+            let lives = &self.lives;
+            for owner in self.adopted.values_mut() {
+                *owner = owner.filter(|owner| lives.contains_key(owner)).or(Some(instance));
+            }
         }
         if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
             return Vec::new();
@@ -163,12 +168,14 @@ impl Family {
 
     /// Whether an adopted child with this owner belongs to this instance.
     fn is_of(&self, owner: Option<InstanceId>, instance: InstanceId) -> bool {
-        match (owner, self.strangers) {
-            (Some(owner), Strangers::OfTheLast | Strangers::OfTheFirst | Strangers::LetBe) => {
-                owner == instance
-            }
+        // What an instance left that is forgotten is as much a stranger as what never had a mark.
+        match (owner.filter(|owner| self.lives.contains_key(owner)), self.strangers) {
+            (
+                Some(owner),
+                Strangers::OfTheLast | Strangers::OfTheFirst | Strangers::OfNobody | Strangers::LetBe,
+            ) => owner == instance,
             (None, Strangers::OfTheLast) => self.lives.len() == 1 && self.lives.contains_key(&instance),
-            (None, Strangers::OfTheFirst | Strangers::LetBe) => false,
+            (None, Strangers::OfTheFirst | Strangers::OfNobody | Strangers::LetBe) => false,
         }
     }
 

@@ -60,8 +60,11 @@ impl Host {
     ) -> io::Result<Host> {
         let root = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
         let lets_be = |process_type: &ProcessType| process_type.policy.leftovers == Leftovers::Leave;
-        let strangers = if std::process::id() == 1 || release.types.iter().any(lets_be) {
+        let strangers = if release.types.iter().filter(|process_type| process_type.quantity > 0).any(lets_be)
+        {
             Strangers::LetBe
+        } else if std::process::id() == 1 {
+            Strangers::OfNobody
         } else {
             Strangers::OfTheLast
         };
@@ -141,7 +144,11 @@ impl Host {
         let dead = reaper::peek()?;
         let event = self.family.led_by(dead.pid).map(|(instance, slot)| {
             let living = self.family.descendants(instance);
-            self.watch.over(instance, &living);
+            match self.release.types[slot.type_index].policy.leftovers {
+                Leftovers::Stop => self.watch.over(instance, &living),
+                // Nobody waits for them.
+                Leftovers::Leave => {}
+            }
             let living = living.iter().filter_map(Stat::process).collect();
             Event::LeaderExited { slot, instance, status: dead.status, living }
         });
@@ -298,12 +305,7 @@ impl Host {
 
     fn suspend(&mut self) {
         self.signal_groups(Signal::TSTP);
-        self.clock.stand_still(|| {
-            // It takes hold before the call returns; SIGCONT goes on here.
-            if let Err(errno) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
-                tracing::warn!(%errno, "we cannot stop ourselves");
-            }
-        });
+        self.clock.stand_still();
     }
 
     fn signal_groups(&self, signal: Signal) {

@@ -27,7 +27,7 @@ pub(super) fn exactly(stat: &Stat, signal: Signal) -> Result<(), Errno> {
         Err(errno) => return Err(errno),
     };
     // The descriptor pins the process; that it is the one we saw is told by its time of birth.
-    if Stat::of(stat.pid).is_none_or(|now| now.start != stat.start) {
+    if Stat::of(stat.pid).is_none_or(|now| !now.is(stat)) {
         return Ok(());
     }
     let nothing: *const libc::siginfo_t = std::ptr::null();

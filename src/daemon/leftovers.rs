@@ -1,18 +1,20 @@
 //! What an earlier run of the same project left behind because it was killed with SIGKILL: found by its mark in the
 //! environment, named, and stopped before anything new starts.
 
-use std::os::fd::AsFd;
+use std::hash::Hasher;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fnv::FnvHasher;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::hash::Hasher;
-use std::os::unix::ffi::OsStrExt;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use crate::api::Signal;
 use crate::app::{Leftovers, Release};
 
+use super::Fact;
 use super::kill;
 use super::proc::{self, Stat};
 
@@ -23,25 +25,35 @@ pub(super) fn project(procfile: &Path) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The beginning of every mark of this run: the project, and us by pid and time of birth.
+/// The beginning of every mark of this run: the project, the pid namespace, and in it us by pid and time of birth.
 pub(super) fn mark(project: &str) -> String {
     let us = std::process::id();
     let start = i32::try_from(us).ok().and_then(Stat::of).map_or(0, |stat| stat.start);
-    format!("{project}-{us}-{start}")
+    format!("{project}-{}-{us}-{start}", proc::pid_namespace())
 }
 
-/// Living processes with a mark of this project whose supervisor is gone, those aside that a type lets be.
+/// Living processes with a mark of this project whose supervisor is gone; those aside that a type lets be, and ourselves
+/// and whoever we descend from. A supervisor in another pid namespace is somebody else's business.
 pub(super) fn find(project: &str, release: &Release) -> Vec<Stat> {
-    let us = i32::try_from(std::process::id()).unwrap_or(0);
+    let beginning = format!("{project}-{}-", proc::pid_namespace());
     let orphaned = |pid: i32| {
         let mark = String::from_utf8(proc::variable(pid, "SUPERVISE_INSTANCE")?).ok()?;
-        let mut parts = mark.strip_prefix(project)?.strip_prefix('-')?.split('-');
+        let mut parts = mark.strip_prefix(&beginning)?.split('-');
         let supervisor: i32 = parts.next()?.parse().ok()?;
         let start: u64 = parts.next()?.parse().ok()?;
-        let its_supervisor_lives = Stat::of(supervisor).is_some_and(|stat| stat.start == start);
+        let its_supervisor_lives =
+            Stat::of(supervisor).is_some_and(|stat| stat.start == start && stat.alive());
         (!its_supervisor_lives && !let_be(pid, release)).then(|| Stat::of(pid)).flatten().filter(Stat::alive)
     };
-    proc::pids().into_iter().filter(|pid| *pid != us).filter_map(orphaned).collect()
+    let lineage = lineage();
+    proc::pids().into_iter().filter(|pid| !lineage.contains(pid)).filter_map(orphaned).collect()
+}
+
+/// Ourselves, our parent, and so on.
+fn lineage() -> Vec<i32> {
+    let us = i32::try_from(std::process::id()).ok();
+    std::iter::successors(us, |pid| Stat::of(*pid).map(|stat| stat.parent).filter(|parent| *parent > 0))
+        .collect()
 }
 
 fn let_be(pid: i32, release: &Release) -> bool {
@@ -53,14 +65,51 @@ fn let_be(pid: i32, release: &Release) -> bool {
 /// After SIGKILL a process is gone as soon as the kernel gets round to it.
 const AFTER_KILL: Duration = Duration::from_secs(1);
 
-/// Stops them: SIGTERM and SIGCONT, SIGKILL after `drain`. Returns those that survived.
-pub(super) fn stop(found: &[Stat], drain: Duration) -> Vec<Stat> {
-    for signal in [Signal::TERM, Signal::CONT] {
-        signal_all(found, signal);
+/// So often whoever was born while we killed is killed too.
+const KILLS: u32 = 5;
+
+/// Where no descriptor is to be had for a process, it is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Stops what [`find`] finds, until it finds nothing: SIGTERM and SIGCONT, SIGKILL after `drain`. Returns those that
+/// survived.
+///
+/// # Errors
+/// What made us give up: somebody asked us to end, too.
+pub(super) async fn stop(
+    find: impl Fn() -> Vec<Stat>,
+    drain: Duration,
+    queue: &mut mpsc::Receiver<Fact>,
+) -> Result<Vec<Stat>, Fact> {
+    let deadline = Instant::now() + drain;
+    let mut asked: Vec<Stat> = Vec::new();
+    loop {
+        let found = find();
+        if found.is_empty() {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        let new = found.iter().filter(|stat| !asked.iter().any(|asked| asked.is(stat))).cloned();
+        let new: Vec<Stat> = new.collect();
+        let parents: Vec<i32> = found.iter().map(|stat| stat.pid).collect();
+        // The kernel sent SIGTERM to the leaders when their supervisor ended; many programs end in a hurry on a second one.
+        let to_ask: Vec<Stat> = new.iter().filter(|stat| !stat.led_a_group(&parents)).cloned().collect();
+        signal_all(&to_ask, Signal::TERM);
+        signal_all(&new, Signal::CONT);
+        asked.extend(new);
+        wait(&found, deadline, queue).await?;
     }
-    let left = wait(found, drain);
-    signal_all(&left, Signal::KILL);
-    wait(&left, AFTER_KILL)
+    for _ in 0..KILLS {
+        let left = find();
+        if left.is_empty() {
+            break;
+        }
+        signal_all(&left, Signal::KILL);
+        wait(&left, Instant::now() + AFTER_KILL, queue).await?;
+    }
+    Ok(find())
 }
 
 fn signal_all(processes: &[Stat], signal: Signal) {
@@ -71,20 +120,31 @@ fn signal_all(processes: &[Stat], signal: Signal) {
     }
 }
 
-/// Waits until all have ended, at most so long; returns those that have not.
-fn wait(processes: &[Stat], limit: Duration) -> Vec<Stat> {
-    let deadline = Instant::now() + limit;
-    let mut left: Vec<Stat> = processes.to_vec();
-    loop {
-        left.retain(|stat| Stat::of(stat.pid).is_some_and(|now| now.start == stat.start && now.alive()));
-        let Some(first) = left.first() else { return left };
-        let now = Instant::now();
-        if now >= deadline {
-            return left;
+/// Waits until all have ended or the deadline has come.
+async fn wait(processes: &[Stat], deadline: Instant, queue: &mut mpsc::Receiver<Fact>) -> Result<(), Fact> {
+    let lives = |stat: &&Stat| Stat::of(stat.pid).is_some_and(|now| now.is(stat) && now.alive());
+    while let Some(first) = processes.iter().find(lives) {
+        tokio::select! {
+            () = ended(first) => {}
+            () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
+            Some(fact) = queue.recv() => {
+                if fact.ends_us() {
+                    return Err(fact);
+                }
+            }
         }
-        let Ok(handle) = kill::open(first.pid) else { continue };
-        let timeout = PollTimeout::try_from(deadline - now).unwrap_or(PollTimeout::MAX);
-        // Interrupted or not: the loop looks again.
-        let _ = poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], timeout);
+    }
+    Ok(())
+}
+
+async fn ended(process: &Stat) {
+    let watched = kill::open(process.pid).map_err(std::io::Error::from).and_then(|handle| {
+        // SAFETY: the descriptor is owned by what is registered, and is never replaced in it.
+        Ok(unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE)? })
+    });
+    match watched {
+        // Ended or not: whoever waits looks again.
+        Ok(watched) => drop(watched.readable().await),
+        Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
     }
 }

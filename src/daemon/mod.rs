@@ -75,6 +75,19 @@ enum Fact {
     Stream(Report),
 }
 
+impl Fact {
+    /// Whether it asks us to end.
+    fn ends_us(self) -> bool {
+        match self {
+            Fact::Signal(
+                Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT | Signal::PWR | Signal::RTMIN_3,
+            )
+            | Fact::Stream(Report::ReaderGone) => true,
+            Fact::Signal(_) | Fact::Left(_) | Fact::Stream(Report::Over) => false,
+        }
+    }
+}
+
 /// Facts that may wait. Their senders wait when it is full: signals stay with the kernel, and nothing else is urgent.
 const QUEUE: usize = 64;
 
@@ -123,7 +136,10 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
     for remark in &release.remarks {
         stream.notice(remark.clone());
     }
-    if let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream) {
+    tokio::spawn(read_signals(signals, facts.clone()));
+    if let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await {
+        stream.notice(Notice::Ended { code, because: None });
+        drop(queue);
         finish(stream);
         return Ok(code);
     }
@@ -132,9 +148,8 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         Format::Json => Stderr::Split,
         Format::Text | Format::Raw => Stderr::Merge,
     };
-    let watch = Watch::new(facts.clone());
+    let watch = Watch::new(facts);
     let mut host = Host::new(release, leftovers::mark(&project), inherited, stderr, stream, watch)?;
-    tokio::spawn(read_signals(signals, facts));
 
     let (mut burials_due, mut mourned) = (false, 0);
     while host.exit().is_none() {
@@ -184,14 +199,12 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
 async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
     stream.run_out();
     while let Some(fact) = queue.recv().await {
-        match fact {
-            Fact::Stream(Report::ReaderGone | Report::Over) => return,
-            Fact::Signal(
-                Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT | Signal::PWR | Signal::RTMIN_3,
-            ) => {
-                return;
-            }
-            Fact::Signal(_) | Fact::Left(_) => {}
+        if fact.ends_us() || fact == Fact::Stream(Report::Over) {
+            return;
+        }
+        // Whoever reads is of the same job, and stops too.
+        if fact == Fact::Signal(Signal::TSTP) && std::process::id() != 1 {
+            clock::stop_ourselves();
         }
     }
 }
@@ -292,11 +305,12 @@ fn open_stream(
 ///
 /// # Errors
 /// The exit code, where nothing may be started.
-fn settle_leftovers(
+async fn settle_leftovers(
     project: &str,
     release: &Release,
     wanted: LeftoversOfEarlierRuns,
     stream: &Stream,
+    queue: &mut mpsc::Receiver<Fact>,
 ) -> Result<(), u8> {
     let found = leftovers::find(project, release);
     if found.is_empty() {
@@ -316,10 +330,13 @@ fn settle_leftovers(
         LeftoversOfEarlierRuns::Stop => {
             say(LeftoversFate::Stopped);
             let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
-            let survivors = leftovers::stop(&found, drain.unwrap_or_default());
-            if survivors.is_empty() {
-                return Ok(());
-            }
+            let find = || leftovers::find(project, release);
+            let survivors = match leftovers::stop(find, drain.unwrap_or_default(), queue).await {
+                Ok(survivors) if survivors.is_empty() => return Ok(()),
+                Ok(survivors) => survivors,
+                Err(Fact::Signal(Signal::INT)) => return Err(130),
+                Err(Fact::Signal(_) | Fact::Left(_) | Fact::Stream(_)) => return Err(0),
+            };
             let pids: Vec<i32> = survivors.iter().map(|stat| stat.pid).collect();
             tracing::error!(?pids, "processes of an earlier run survived SIGKILL; nothing is started");
             Err(1)

@@ -18,6 +18,7 @@ pub(super) struct Stat {
     threads: u32,
     pub(super) parent: i32,
     pub(super) group: i32,
+    session: i32,
     /// In clock ticks since boot: with the pid it names a process for good.
     pub(super) start: u64,
 }
@@ -38,10 +39,11 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        // Fields 20 and 22 of the line, and the group was the fifth.
-        let threads = fields.nth(14)?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        // Fields 20 and 22 of the line, and the session was the sixth.
+        let threads = fields.nth(13)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        Some(Stat { pid, name, state, threads, parent, group, start })
+        Some(Stat { pid, name, state, threads, parent, group, session, start })
     }
 
     /// Whether it is more than a zombie.
@@ -51,6 +53,17 @@ impl Stat {
             b'Z' => self.threads > 1,
             _ => true,
         }
+    }
+
+    /// Whether both are the same process, not only the same number.
+    pub(super) fn is(&self, other: &Stat) -> bool {
+        self.pid == other.pid && self.start == other.start
+    }
+
+    /// Whether it leads a group in a session of somebody else's and none of these is its parent: a process that a
+    /// supervisor started.
+    pub(super) fn led_a_group(&self, others: &[i32]) -> bool {
+        self.group == self.pid && self.session != self.pid && !others.contains(&self.parent)
     }
 
     pub(super) fn process(&self) -> Option<Process> {
@@ -67,6 +80,14 @@ pub(super) fn everybody() -> Vec<Stat> {
 pub(super) fn pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The pid namespace that we live in: numbers of processes mean something only there. 0 where /proc does not tell.
+pub(super) fn pid_namespace() -> u64 {
+    // `pid:[4026531836]` (namespaces(7)).
+    let target = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let digits: String = target.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
 }
 
 /// Our own children, dead and adopted ones included.

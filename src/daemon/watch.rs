@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -38,7 +39,7 @@ impl Watch {
     /// Watches over an instance of which these are alive; over nobody, if nobody is.
     pub(super) fn over(&mut self, instance: InstanceId, living: &[Stat]) {
         let Some(one) = living.first() else { return };
-        let how = match self.begin(instance, one.pid) {
+        let how = match self.begin(instance, one) {
             Ok(()) => How::ByDescriptor,
             Err(error) => {
                 tracing::debug!(pid = one.pid, %error, "not watched by descriptor");
@@ -61,8 +62,12 @@ impl Watch {
         by_looking.map(|(instance, _)| *instance).collect()
     }
 
-    fn begin(&self, instance: InstanceId, pid: i32) -> std::io::Result<()> {
+    fn begin(&self, instance: InstanceId, stat: &Stat) -> std::io::Result<()> {
+        let pid = stat.pid;
         let process = kill::open(pid)?;
+        if !Stat::of(pid).is_some_and(|now| now.is(stat)) {
+            return Err(Errno::ESRCH.into());
+        }
         room::left_beside(&process, Purpose::Watch)?;
         // SAFETY: the descriptor is owned by what is registered, and is never replaced in it.
         let handle = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE)? };
