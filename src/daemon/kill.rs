@@ -53,3 +53,51 @@ fn gone_is_fine(result: i32) -> Result<(), Errno> {
         Err(errno) => Err(errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command, Stdio};
+
+    fn pid(child: &Child) -> i32 {
+        i32::try_from(child.id()).expect("a pid is small")
+    }
+
+    #[test]
+    fn fault_29_a_process_that_only_has_the_number_is_not_signalled() {
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("there is a `sleep`");
+        let stat = Stat::of(pid(&child)).expect("it lives");
+        let mut stranger = stat.clone();
+        stranger.start -= 1;
+        assert_eq!(exactly(&stranger, Signal::KILL), Ok(()));
+        assert_eq!(exactly(&stat, Signal::TERM), Ok(()));
+        // SIGKILL would have come first.
+        assert_eq!(child.wait().expect("it is ours").signal(), Some(libc::SIGTERM));
+        assert_eq!(exactly(&stat, Signal::TERM), Ok(()), "nobody has the number: no error");
+    }
+
+    #[test]
+    fn fault_30_a_dead_leader_that_is_not_reaped_pins_the_number_of_its_group() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo $!"]).process_group(0).stdout(Stdio::piped());
+        let mut leader = shell.spawn().expect("there is a shell");
+        // SAFETY: all zeroes is a valid siginfo_t to be written over; the child is ours, and is not reaped.
+        unsafe {
+            let mut found: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, leader.id(), &raw mut found, libc::WEXITED | libc::WNOWAIT);
+        }
+        let number = pid(&leader);
+        let is_zombie = || Stat::of(number).is_some_and(|stat| !stat.alive());
+        assert!(is_zombie());
+        assert_eq!(group(Pid::new(number).expect("a pid"), Signal::TERM), Ok(()));
+        // The member was the last that held the pipe.
+        let mut said = String::new();
+        leader.stdout.take().expect("it is piped").read_to_string(&mut said).expect("a pid");
+        let member = said.trim().parse().expect("a pid");
+        assert!(Stat::of(member).is_none_or(|stat| !stat.alive() || stat.group != number), "{member}");
+        assert!(is_zombie(), "nobody else can have the number");
+        leader.wait().expect("it is ours");
+    }
+}

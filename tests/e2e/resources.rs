@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::thread;
 
 use crate::harness::{
-    Caller, Judge, Run, Setup, Supervise, Verdict, can_judge, descriptors, eventually, is_alive, peak_kib,
-    send, zombies_of,
+    Caller, Judge, Run, Setup, Stdout, Supervise, Verdict, can_judge, descriptors, eventually, is_alive,
+    peak_kib, send, state, zombies_of,
 };
 
 /// A failure of the system, unlike one of the child, is never the last straw.
@@ -163,6 +163,19 @@ fn fault_20_at_the_last_descriptor_the_descendants_of_a_crashed_leader_are_still
     run.ends_with(0);
 }
 
+#[test]
+fn fault_20_without_descriptors_for_ourselves_nothing_is_started_and_it_is_said() {
+    for limit in [4, 6, 8, 10] {
+        let mut run = Supervise::with("job: chaos touch started\n").setup(Setup::Nofile(limit)).start();
+        let (status, _) = run.wait_for_exit();
+        let seen = run.so_far();
+        assert!(status.code().is_some_and(|code| code > 0), "limit {limit}: {status} {seen}");
+        assert!(!run.directory().app("started").exists(), "limit {limit}: {seen}");
+        assert!(seen.err_text().contains("Too many open files"), "limit {limit}: {seen}");
+        assert!(!seen.err_text().contains("panicked"), "limit {limit}: {seen}");
+    }
+}
+
 /// A debug build needs a few seconds for it.
 const FLOOD: usize = if cfg!(debug_assertions) { 256 << 20 } else { 1 << 30 };
 
@@ -197,4 +210,37 @@ fn fault_64_a_child_is_no_safer_from_the_oom_killer_than_we_are() {
         let seen = run.ends_with(0);
         assert_eq!(seen.said("job.1"), [score], "{seen}");
     }
+}
+
+#[test]
+fn fault_64_what_nobody_reads_is_held_up_to_a_limit_and_then_counted() {
+    const SIGNALS: usize = 20_000;
+    let mut run = Supervise::with("web: chaos sleep 1h\n").stdout(Stdout::Unread).start();
+    let pid = run.pid();
+    eventually("a child", || (!run.alive().is_empty()).then_some(()), || format!("{:?}", run.alive()));
+    // Real-time signals do not merge: each makes a notice, since the child has no handler for it.
+    for _ in 0..SIGNALS {
+        let queued = || {
+            // SAFETY: no memory is involved.
+            let result = unsafe { libc::kill(pid, libc::SIGRTMIN() + 5) };
+            (result == 0).then_some(())
+        };
+        eventually("a signal that is queued", queued, || std::io::Error::last_os_error().to_string());
+    }
+    // A signal after all of them has been dealt with when this process is stopped by us.
+    run.signal(libc::SIGTSTP);
+    eventually("a stop", || (state(pid) == Some('T')).then_some(()), || format!("{:?}", state(pid)));
+    let peak = peak_kib(pid);
+    assert!(peak < 32 * 1024, "{peak} KiB");
+    run.signal(libc::SIGCONT);
+    run.read_on();
+    let dropped: usize = run.wait_for("everything", |seen| {
+        let dropped = seen.events("dropped", "").iter().map(|notice| notice.number("lines")).sum::<i64>();
+        let dropped = usize::try_from(dropped).expect("a count");
+        (seen.events("resumed", "").len() == 1).then_some(dropped)
+    });
+    let seen = run.is_stopped();
+    let withheld = seen.events("signal_withheld", "").len();
+    assert!(withheld < 12_000, "{withheld} were held");
+    assert!(withheld + dropped >= SIGNALS, "{withheld} held, {dropped} counted");
 }
