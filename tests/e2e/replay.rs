@@ -24,7 +24,7 @@ fn recorded(trace: &str) -> Supervise {
     )
     .file(".env", format!("FROM_FILE={SECRET}\n"))
     .spec(&format!(
-        "defaults: {{ backoff: {{ first: 50ms }} }}\nformation:\n  gone: {{ essential: false }}\n  \
+        "defaults: {{ backoff: {{ first: 300ms }} }}\nformation:\n  gone: {{ essential: false }}\n  \
          web: {{ env: {{ FROM_SPEC: {SECRET} }} }}\n"
     ))
     .env("FROM_OUTSIDE", SECRET)

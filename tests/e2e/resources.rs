@@ -166,7 +166,8 @@ fn fault_20_at_the_last_descriptor_the_descendants_of_a_crashed_leader_are_still
 #[test]
 fn fault_20_without_descriptors_for_ourselves_nothing_is_started_and_it_is_said() {
     for limit in [4, 6, 8, 10] {
-        let mut run = Supervise::with("job: chaos touch started\n").setup(Setup::Nofile(limit)).start();
+        let mut run =
+            Supervise::with("job: chaos touch started\n").setup(Setup::Nofile(limit, limit)).start();
         let (status, _) = run.wait_for_exit();
         let seen = run.so_far();
         assert!(status.code().is_some_and(|code| code > 0), "limit {limit}: {status} {seen}");
