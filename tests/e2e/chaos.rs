@@ -196,7 +196,7 @@ fn blocks(count: usize, length: usize, letter: &str) {
 }
 
 fn flood(mut bytes: usize) {
-    let chunk = [b'x'; 65_536];
+    let chunk = vec![b'x'; 65_536];
     while bytes > 0 {
         let next = bytes.min(chunk.len());
         put(1, &chunk[..next]);

@@ -112,7 +112,7 @@ fn pid_max_is_per_namespace() -> bool {
     true
 }
 
-/// The number given last in the namespace of this process (proc_loadavg(5)).
+/// The number given last in the namespace of this process (`proc_loadavg(5)`).
 fn newest_pid(pid: i32) -> u64 {
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", &pid.to_string(), "--pid", "--mount", "cat", "/proc/loadavg"]);
@@ -267,7 +267,9 @@ fn fault_32_who_ended_in_time_while_we_stood_still_is_not_killed_afterwards() {
     let slots = ["web.1", "web.2", "web.3", "tree.1"];
     let pids = slots.map(|slot| run.pid_said(slot, "up"));
     run.signal(libc::SIGTERM);
-    slots.iter().for_each(|slot| run.line(slot, "asked"));
+    for slot in &slots {
+        run.line(slot, "asked");
+    }
     freeze(&run);
     for pid in pids {
         send(pid, libc::SIGUSR1);

@@ -151,12 +151,17 @@ fn fault_20_at_the_last_descriptor_the_descendants_of_a_crashed_leader_are_still
         let killed = seen.events("exited", "web.1")[0].place;
         seen.events("started", "").iter().any(|started| started.place > killed).then_some(())
     });
+    let all_say = |beginning: &'static str| {
+        run.wait_for(beginning, |seen| {
+            let slots = (1..=40).map(|slot| format!("web.{slot}"));
+            let said: usize = slots.map(|slot| seen.rests(&slot, beginning).len()).sum();
+            (said == seen.events("started", "").len()).then_some(())
+        });
+    };
+    // Whoever has not come so far has no handler yet.
+    all_say("left ");
     run.signal(libc::SIGTERM);
-    run.wait_for("everybody left", |seen| {
-        let slots = (1..=40).map(|slot| format!("web.{slot}"));
-        let asked = slots.map(|slot| seen.said(&slot).iter().filter(|line| *line == "asked").count());
-        (asked.sum::<usize>() == seen.events("started", "").len()).then_some(())
-    });
+    all_say("asked");
     for (pid, _) in run.alive() {
         send(pid, libc::SIGUSR1);
     }
