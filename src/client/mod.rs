@@ -9,4 +9,4 @@ pub use config::{Values, config};
 pub use run::run;
 
 /// The exit code for input that is wrong, the same as for wrong arguments.
-const BAD_INPUT: u8 = 2;
+pub const BAD_INPUT: u8 = 2;

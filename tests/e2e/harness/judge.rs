@@ -199,6 +199,9 @@ fn caller(tid: i32) -> Caller {
     }
 }
 
+/// The size of a descriptor, as cmsg(3) takes it.
+const FD_SIZE: u32 = 4;
+
 /// Sends a descriptor (unix(7), `SCM_RIGHTS`). Only system calls.
 ///
 /// # Safety
@@ -214,11 +217,11 @@ unsafe fn pass(socket: i32, fd: i32) -> io::Result<()> {
         message.msg_iov = &raw mut data;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(size_of::<i32>() as u32) as usize;
+        message.msg_controllen = libc::CMSG_SPACE(FD_SIZE) as usize;
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as usize;
+        (*header).cmsg_len = libc::CMSG_LEN(FD_SIZE) as usize;
         ptr::write_unaligned(libc::CMSG_DATA(header).cast(), fd);
         if libc::sendmsg(socket, &raw const message, 0) < 0 {
             return Err(io::Error::last_os_error());
