@@ -9,6 +9,7 @@ mod exit_codes;
 mod formation;
 mod hardness;
 mod harness;
+mod leftovers;
 mod pid1;
 mod replay;
 mod resources;
