@@ -178,7 +178,12 @@ impl Inputs {
                 let place = Place::Line(path.clone(), *line);
                 Err(Diagnostic::new(place, "PORT is no port number").with_help(help))
             }
-            (Origin::Real | Origin::Injected | Origin::Spec | Origin::Defaults, None) => {
+            (Origin::Spec | Origin::Defaults, None) => {
+                let place = spec.defaults_port.clone().unwrap_or(Place::Environment);
+                let reason = "`defaults.env.PORT`: this is no port number";
+                Err(Diagnostic::new(place, reason).with_help(help))
+            }
+            (Origin::Real | Origin::Injected, None) => {
                 let reason = format!("PORT is `{}`, which is no port number", variable.value.display());
                 Err(Diagnostic::new(Place::Environment, reason).with_help(help))
             }

@@ -178,6 +178,9 @@ fn t14_a_port_that_is_no_number_is_an_error() {
     }
     let error = Project::new(TWO).file(".env", "A=1\nPORT=forego").errors();
     assert!(error.contains(".env:2: PORT is no port number") && !error.contains("forego"), "{error}");
+    let error = Project::new(TWO).file("supervise.yml", "defaults:\n  env: {PORT: CANARY}\n").errors();
+    assert!(error.contains("supervise.yml:2:9: `defaults.env.PORT`"), "{error}");
+    assert!(!error.contains("CANARY"), "{error}");
     let project = Project::new(TWO).variable("PORT", "forego").with(|inputs| inputs.ports = Ports::Off);
     assert_eq!(project.ports(), "", "nobody asks for it");
 }
@@ -248,7 +251,7 @@ fn precedence_of_the_environment_is_as_promised() {
             .variable("SUPERVISE_LOG", "debug")
             .file(
                 "supervise.yml",
-                "formation: {web: {env: {A: own, PS: x, SUPERVISE_X: y}}}\ndefaults: {env: {A: d, B: d, C: d, D: d, E: d}}",
+                "formation: {web: {env: {A: own}}}\ndefaults: {env: {A: d, B: d, C: d, D: d, E: d}}",
             )
     };
     let values = |project: &Project, name: &str| {
@@ -260,7 +263,6 @@ fn precedence_of_the_environment_is_as_promised() {
     assert_eq!(real.value("web", "PS").as_deref(), Some("web.1"));
     assert_eq!(real.value("web", "SUPERVISE_LOG"), None);
     assert_eq!(real.value("web", "SUPERVISE_FORMAT"), None);
-    assert_eq!(real.value("web", "SUPERVISE_X"), None);
     assert_eq!(
         real.remarks()[0],
         "the environment overrides the env file: A, B (--env-override turns this round)",

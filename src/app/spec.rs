@@ -20,6 +20,8 @@ use super::{Leftovers, Restart, Stderr, StopScope};
 pub(super) struct Spec {
     /// For every type.
     pub(super) defaults: Settings,
+    /// Where the `env` of `defaults` sets PORT.
+    pub(super) defaults_port: Option<Place>,
     /// For one type each.
     pub(super) types: Vec<TypeSpec>,
 }
@@ -91,7 +93,10 @@ impl Spec {
         for entry in top {
             match entry.trail.name() {
                 "formation" => spec.types = reader.formation(&entry, known),
-                "defaults" => spec.defaults = reader.settings(&entry),
+                "defaults" => {
+                    spec.defaults = reader.settings(&entry);
+                    spec.defaults_port = reader.port_variable(entry.value);
+                }
                 _ => reader.unknown_key(&entry, &TOP_KEYS, &LATER_TOP_KEYS),
             }
         }
@@ -117,26 +122,41 @@ pub(super) fn unknown_type(
 
 /// The path of a key: `formation.worker.drain`.
 #[derive(Clone, Default)]
-struct Trail(Vec<String>);
+struct Trail {
+    /// What may be shown of it: all, but for a last key that is hidden.
+    shown: Vec<String>,
+    /// The last key.
+    name: String,
+}
 
 impl Trail {
     fn then(&self, key: &str) -> Trail {
-        Trail(self.0.iter().map(String::as_str).chain([key]).map(str::to_owned).collect())
+        let shown = self.shown.iter().map(String::as_str).chain([key]).map(str::to_owned).collect();
+        Trail { shown, name: key.to_owned() }
+    }
+
+    /// With a key that may itself be, or hold, the value of a variable: `DATABASE_URL=secret`.
+    fn then_hidden(&self, key: &str) -> Trail {
+        Trail { shown: self.shown.clone(), name: key.to_owned() }
     }
 
     fn name(&self) -> &str {
-        self.0.last().map_or("", String::as_str)
+        &self.name
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.shown.last().is_none_or(|last| *last != self.name)
     }
 
     /// Whether what is here may hold the value of a variable.
     fn is_secret(&self) -> bool {
-        self.0.iter().skip(1).any(|key| key == "env")
+        self.shown.iter().skip(1).any(|key| key == "env")
     }
 }
 
 impl std::fmt::Display for Trail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.join("."))
+        write!(f, "{}", self.shown.join("."))
     }
 }
 
@@ -247,6 +267,11 @@ impl<'a> Reader<'a> {
                     entry.key,
                     "a name is letters A to Z, digits and `_`, and begins with no digit",
                 );
+                continue;
+            }
+            if name == "PS" || name.starts_with("SUPERVISE_") {
+                let reason = "supervise sets this itself, or keeps it from the processes: remove it";
+                self.fault(&entry, entry.key, reason);
                 continue;
             }
             let value = match &entry.value.kind {
@@ -396,7 +421,11 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             };
-            let entry = Entry { trail: trail.then(&name), key, value };
+            // A key without a value is often the rest of one: `{A: first, second}`.
+            let hidden =
+                trail.is_secret() && (!is_variable_name(name.as_bytes()) || matches!(value.kind, Kind::Null));
+            let below = if hidden { trail.then_hidden(&name) } else { trail.then(&name) };
+            let entry = Entry { trail: below, key, value };
             match entries.iter().find(|earlier| earlier.trail.name() == name) {
                 None => entries.push(entry),
                 Some(earlier) => {
@@ -414,6 +443,10 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_key(&mut self, entry: &Entry<'a>, known: &[&str], later: &[&str]) {
+        if entry.trail.is_hidden() {
+            self.fault(entry, entry.key, "there is no such key here");
+            return;
+        }
         let name = entry.trail.name();
         if later.contains(&name) {
             self.fault(entry, entry.key, format!("`{name}` is not in this version"));
@@ -446,15 +479,16 @@ impl<'a> Reader<'a> {
 
     fn fault(&mut self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) {
         let error = self.diagnostic(entry, at, reason.as_ref());
-        if entry.trail.is_secret() && !at.is_key() {
-            self.errors.push(error);
-        } else {
+        let is_name = matches!(&at.kind, Kind::Text(text) if text == entry.trail.name());
+        if !entry.trail.is_secret() || (at.is_key() && is_name && !entry.trail.is_hidden()) {
             self.push_with_line(error);
+        } else {
+            self.errors.push(error);
         }
     }
 
     fn diagnostic(&self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) -> Diagnostic {
-        let trail = match entry.trail.0.as_slice() {
+        let trail = match entry.trail.shown.as_slice() {
             [] => "the spec".to_owned(),
             _ => format!("`{}`:", entry.trail),
         };

@@ -198,6 +198,37 @@ fn of_app_json_only_the_quantities_are_read() {
     }
 }
 
+#[test]
+fn below_env_a_key_that_may_be_a_value_is_not_shown() {
+    for (text, line, column) in [
+        ("formation:\n  web:\n    env: {DATABASE_URL=CANARY}", 3, 11),
+        ("formation:\n  web:\n    env:\n      postgres://u:CANARY@h/: 1", 4, 7),
+        ("formation:\n  web:\n    env: {A: x, CANARY}", 3, 23),
+        ("formation:\n  web:\n    env: {CANARY 1: x}", 3, 11),
+        ("formation:\n  web:\n    env:\n      !CANARY x: 1", 4, 7),
+        ("formation:\n  web:\n    env:\n      A=CANARY: 1", 4, 7),
+    ] {
+        assert_errors(text, &[(line, column, "`formation.web.env`: ")]);
+        let shown = read(text).expect_err(text).to_string();
+        assert!(!shown.contains("CANARY") && !shown.contains(" | "), "{shown}");
+    }
+    let twice = "formation:\n  web:\n    env:\n      A=CANARY: 1\n      A=CANARY: 2";
+    assert!(!read(twice).expect_err(twice).to_string().contains("CANARY"));
+    assert_errors(
+        "defaults:\n  env:\n    A: 1\n    A: 2",
+        &[(4, 5, "`defaults.env.A`: the key is there twice")],
+    );
+}
+
+#[test]
+fn what_supervise_sets_itself_is_no_variable_of_the_spec() {
+    for name in ["PS", "SUPERVISE_SLOT", "SUPERVISE_X"] {
+        let said = format!("`formation.web.env.{name}`: supervise sets this itself");
+        assert_errors(&format!("formation:\n  web:\n    env: {{{name}: x}}"), &[(3, 11, &said)]);
+    }
+    assert_errors("defaults: {env: {PS: x}}", &[(1, 18, "`defaults.env.PS`")]);
+}
+
 proptest! {
     #[test]
     fn no_error_shows_the_value_of_a_variable(
@@ -207,6 +238,26 @@ proptest! {
         after in "(\\}|\n    drian: 1|\n  x: \\{env: \\{B: zq3\\}, drain: zz\\}|)\n",
     ) {
         let text = format!("formation:\n{before}  beat:\n{indent}{value}{after}");
+        if let Err(errors) = read(&text) {
+            prop_assert!(!errors.to_string().contains("zq"), "{text}\n{errors}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_key_of_env_that_may_be_a_value(
+        keys in prop::collection::vec(
+            "(A|B=|[a-z]{2}://u:|1|!|'|\"|&a |- |\\? )zq[0-9]@h/['\"]?(: 1|: x|:|: \\{\\}|)",
+            1..4,
+        ),
+        flow: bool,
+        owner in "(formation: \\{web: |defaults: |formation: \\{env: )",
+    ) {
+        let text = if flow {
+            let close = if owner.contains('{') { "}" } else { "" };
+            format!("{owner}{{env: {{{}}}}}{close}\n", keys.join(", "))
+        } else {
+            format!("defaults:\n  env:\n    {}\n", keys.join("\n    "))
+        };
         if let Err(errors) = read(&text) {
             prop_assert!(!errors.to_string().contains("zq"), "{text}\n{errors}");
         }
