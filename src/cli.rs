@@ -63,30 +63,114 @@ pub enum Command {
 #[command(next_help_heading = "The app")]
 pub struct AppArgs {
     /// The Procfile [default: Procfile]
-    #[arg(short = 'f', long, value_name = "FILE", global = true, env = "SUPERVISE_PROCFILE")]
+    #[arg(short = 'f', long, value_name = "FILE", env = "SUPERVISE_PROCFILE")]
     pub procfile: Option<PathBuf>,
     /// The directory the processes run in [default: the Procfile's]
-    #[arg(short = 'd', long, value_name = "DIR", global = true, env = "SUPERVISE_ROOT")]
+    #[arg(short = 'd', long, value_name = "DIR", env = "SUPERVISE_ROOT")]
     pub root: Option<PathBuf>,
     /// Env files, the last one strongest [default: .env beside the Procfile]
-    #[arg(
-        short = 'e',
-        long,
-        value_name = "FILE",
-        value_delimiter = ',',
-        global = true,
-        env = "SUPERVISE_ENV"
-    )]
+    #[arg(short = 'e', long, value_name = "FILE", value_delimiter = ',', env = "SUPERVISE_ENV")]
     pub env: Vec<PathBuf>,
     /// Replace $NAME and ${NAME} in env files
-    #[arg(long, global = true, env = "SUPERVISE_ENV_EXPAND")]
+    #[arg(long, env = "SUPERVISE_ENV_EXPAND")]
     pub env_expand: bool,
     /// Let env files win over the environment
-    #[arg(long, global = true, env = "SUPERVISE_ENV_OVERRIDE")]
+    #[arg(long, env = "SUPERVISE_ENV_OVERRIDE")]
     pub env_override: bool,
     /// The scaling spec [default: supervise.yml, else app.json, beside the Procfile]
-    #[arg(long, value_name = "FILE", global = true, env = "SUPERVISE_SPEC")]
+    #[arg(long, value_name = "FILE", env = "SUPERVISE_SPEC")]
     pub spec: Option<PathBuf>,
+    /// The PORT of the first process type [default: PORT, else 5000]
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "PORT",
+        env = "SUPERVISE_PORT",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub port: Option<u16>,
+    /// From the PORT of one process type to the next [default: 100]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SUPERVISE_PORT_STEP",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub port_step: Option<u16>,
+    /// Give out no PORT
+    #[arg(long, env = "SUPERVISE_NO_PORT")]
+    pub no_port: bool,
+}
+
+impl AppArgs {
+    /// Those before the verb and those after it, as one: env files add up in their order, anything else is said once.
+    fn merged(
+        command: &mut clap::Command,
+        before: &ArgMatches,
+        after: &ArgMatches,
+    ) -> Result<AppArgs, clap::Error> {
+        let typed =
+            |matches: &ArgMatches, id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let ids = ["procfile", "root", "env_expand", "env_override", "spec", "port", "port_step", "no_port"];
+        if let Some(twice) = ids.iter().find(|id| typed(before, id) && typed(after, id)) {
+            let message = format!("`--{}` is given before and after the command", twice.replace('_', "-"));
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        let mut merged = AppArgs::from_arg_matches(before)?;
+        let AppArgs { procfile, root, env, env_expand, env_override, spec, port, port_step, no_port } =
+            AppArgs::from_arg_matches(after)?;
+        let either = |id: &str| typed(before, id) || typed(after, id);
+        let (port_typed, no_port_typed) = (either("port"), either("no_port"));
+        let after = |id: &str| typed(after, id);
+        if after("env") {
+            let earlier = if typed(before, "env") { std::mem::take(&mut merged.env) } else { Vec::new() };
+            merged.env = earlier.into_iter().chain(env).collect();
+        }
+        if after("procfile") {
+            merged.procfile = procfile;
+        }
+        if after("root") {
+            merged.root = root;
+        }
+        if after("env_expand") {
+            merged.env_expand = env_expand;
+        }
+        if after("env_override") {
+            merged.env_override = env_override;
+        }
+        if after("spec") {
+            merged.spec = spec;
+        }
+        if after("port") {
+            merged.port = port;
+        }
+        if after("port_step") {
+            merged.port_step = port_step;
+        }
+        if after("no_port") {
+            merged.no_port = no_port;
+        }
+        // They exclude each other, but a flag wins over the other one's variable.
+        if merged.no_port && merged.port.is_some() {
+            match (port_typed, no_port_typed) {
+                (true, false) => merged.no_port = false,
+                (false, true) => merged.port = None,
+                (true, true) | (false, false) => {
+                    let message = "`--port` gives out ports and `--no-port` gives out none: choose one";
+                    return Err(command.error(ErrorKind::ArgumentConflict, message));
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    fn ports(&self) -> Ports {
+        if self.no_port {
+            Ports::Off
+        } else {
+            Ports::On { base: self.port, step: self.port_step.unwrap_or(Ports::STEP) }
+        }
+    }
 }
 
 /// `start`.
@@ -107,27 +191,6 @@ pub struct StartArgs {
     /// Run only the types named, with or without a count
     #[arg(long, env = "SUPERVISE_ONLY")]
     pub only: bool,
-    /// The PORT of the first process type [default: PORT, else 5000]
-    #[arg(
-        short = 'p',
-        long,
-        value_name = "PORT",
-        env = "SUPERVISE_PORT",
-        value_parser = clap::value_parser!(u16).range(1..)
-    )]
-    pub port: Option<u16>,
-    /// From the PORT of one process type to the next
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = Ports::STEP,
-        env = "SUPERVISE_PORT_STEP",
-        value_parser = clap::value_parser!(u16).range(1..)
-    )]
-    pub port_step: u16,
-    /// Give out no PORT
-    #[arg(long, env = "SUPERVISE_NO_PORT")]
-    pub no_port: bool,
     /// From the stop signal to SIGKILL [default: 8s]
     #[arg(short = 't', long, value_name = "DURATION", value_parser = parse_duration, env = "SUPERVISE_DRAIN")]
     pub drain: Option<Duration>,
@@ -215,7 +278,7 @@ pub struct StartArgs {
 )]
 pub struct RunArgs {
     /// A command with its arguments, or the name of one process type
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
@@ -312,12 +375,12 @@ impl Cli {
         let mut command = whole_command();
         let matches = match command.try_get_matches_from_mut(arguments) {
             Ok(matches) => matches,
-            Err(error) => return Err(refuse_later_verb(&mut command, error)),
+            Err(error) => return Err(explain_unknown_verb(&mut command, error)),
         };
         refuse_later_flags(&mut command, &matches)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        if let (Command::Start(start), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-            start.settle_port(&mut command, matches)?;
+        if let Some((_, after)) = matches.subcommand() {
+            cli.app = AppArgs::merged(&mut command, &matches, after)?;
         }
         Ok(cli)
     }
@@ -333,6 +396,7 @@ impl Cli {
             expansion: if app.env_expand { Expansion::Expand } else { Expansion::Literal },
             stronger: if app.env_override { Stronger::Files } else { Stronger::Real },
             spec: app.spec.clone(),
+            ports: app.ports(),
             environment,
             ..Inputs::default()
         };
@@ -348,11 +412,6 @@ impl StartArgs {
         Inputs {
             formation: self.formation.clone(),
             selection: if self.only { Selection::Only } else { Selection::Bare },
-            ports: if self.no_port {
-                Ports::Off
-            } else {
-                Ports::On { base: self.port, step: self.port_step }
-            },
             flags: Settings { drain: self.drain, restart: self.restart, ..Settings::default() },
             ..inputs
         }
@@ -373,23 +432,6 @@ impl StartArgs {
             // In a container the reader of our output is the log driver, and the processes matter more than it does.
             when_gone: self.when_gone.unwrap_or(if pid_1 { WhenGone::Drop } else { WhenGone::Drain }),
         }
-    }
-
-    /// `-p` and `--no-port` exclude each other, but a flag wins over the other one's variable.
-    fn settle_port(&mut self, command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-        if !self.no_port || self.port.is_none() {
-            return Ok(());
-        }
-        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        match (typed("port"), typed("no_port")) {
-            (true, false) => self.no_port = false,
-            (false, true) => self.port = None,
-            (true, true) | (false, false) => {
-                let message = "`--port` gives out ports and `--no-port` gives out none: choose one";
-                return Err(command.error(ErrorKind::ArgumentConflict, message));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -416,14 +458,24 @@ fn words<T: Copy + Send + Sync + 'static>(
 /// The command with its variables, and with what is hidden: verbs and flags of a later version.
 fn whole_command() -> clap::Command {
     let hidden_flag = |flag: &'static LaterFlag| {
-        let value = if flag.takes_value { 1..=1 } else { 0..=1 };
-        let arg = Arg::new(flag.name).long(flag.name).short(flag.short).env(flag.variable);
-        arg.hide(true).num_args(value).require_equals(!flag.takes_value)
+        // Whether a value is there or not: the flag itself is what is refused.
+        let arg = Arg::new(flag.name).long(flag.name).short(flag.short).hide(true).num_args(0..=1);
+        arg.action(ArgAction::Append).require_equals(!flag.takes_value)
     };
+    let with_variable_of = |flag: &'static LaterFlag| hidden_flag(flag).env(flag.variable);
     Cli::command()
-        .mut_subcommand("start", |start| start.args(LATER_FLAGS.iter().map(hidden_flag)))
-        .mut_subcommand("run", |run| {
-            run.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(hidden_flag))
+        .args(LATER_FLAGS.iter().map(hidden_flag))
+        .mut_subcommands(|verb| {
+            let (name, about) = (verb.get_name().to_owned(), verb.get_about().cloned());
+            // The derived function takes the struct's own comment for the verb's.
+            let verb = AppArgs::augment_args(verb).about(about.unwrap_or_default()).long_about(None::<&str>);
+            match name.as_str() {
+                "start" => verb.args(LATER_FLAGS.iter().map(with_variable_of)),
+                "run" => {
+                    verb.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(with_variable_of))
+                }
+                _ => verb,
+            }
         })
         .mut_args(with_variable)
         .mut_subcommands(|subcommand| subcommand.mut_args(with_variable))
@@ -444,29 +496,44 @@ fn with_variable(arg: Arg) -> Arg {
     }
 }
 
-/// A verb of a later version is refused by name; clap does not know it, so it never offers it for another's slip.
-fn refuse_later_verb(command: &mut clap::Command, error: clap::Error) -> clap::Error {
-    match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if LATER_VERBS.contains(&verb.as_str()) => {
-            not_in_this_version(command, verb)
-        }
-        Some(_) | None => error,
+/// A verb of a later version is refused by name; clap does not know it, so it never offers it for another's slip. Any
+/// other unknown one is told what is known.
+fn explain_unknown_verb(command: &mut clap::Command, error: clap::Error) -> clap::Error {
+    let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+    else {
+        return error;
+    };
+    if LATER_VERBS.contains(&verb.as_str()) {
+        return not_in_this_version(command, verb);
     }
+    let near = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(near)) => near.first(),
+        Some(_) | None => None,
+    };
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let known = command.get_subcommands().filter(|known| known.get_name() != "help");
+    let known: Vec<String> = known.map(|known| format!("`{}`", known.get_name())).collect();
+    let message =
+        format!("there is no command `{verb}`\n  help: {near}the commands are: {}", known.join(", "));
+    command.error(ErrorKind::InvalidSubcommand, message)
 }
 
 fn not_in_this_version(command: &mut clap::Command, what: &str) -> clap::Error {
     command.error(ErrorKind::InvalidSubcommand, format!("`{what}` is not in this version"))
 }
 
-/// A flag of a later version, or its variable, is refused by name.
+/// A flag of a later version, or its variable, is refused by name, before the verb and after it.
 fn refuse_later_flags(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
-    for LaterFlag { name, variable, .. } in &LATER_FLAGS {
-        match matches.try_contains_id(name).map(|_| matches.value_source(name)) {
-            Ok(Some(ValueSource::EnvVariable)) => return Err(not_in_this_version(command, variable)),
-            Ok(Some(_)) => return Err(not_in_this_version(command, &format!("--{name}"))),
-            // Not given, or not known to this verb.
-            Ok(None) | Err(_) => {}
+    let after = matches.subcommand().map(|(_, after)| after);
+    for matches in [Some(matches), after].into_iter().flatten() {
+        for LaterFlag { name, variable, .. } in &LATER_FLAGS {
+            match matches.try_contains_id(name).map(|_| matches.value_source(name)) {
+                Ok(Some(ValueSource::EnvVariable)) => return Err(not_in_this_version(command, variable)),
+                Ok(Some(_)) => return Err(not_in_this_version(command, &format!("--{name}"))),
+                // Not given, or not known to this verb.
+                Ok(None) | Err(_) => {}
+            }
         }
     }
     Ok(())
@@ -564,6 +631,9 @@ mod tests {
             ("supervise start --socket /x web", "`--socket`"),
             ("supervise start -D", "`--detach`"),
             ("supervise run --release 3 ls", "`--release`"),
+            ("supervise --socket x start", "`--socket`"),
+            ("supervise -D start", "`--detach`"),
+            ("supervise start --http", "`--http`"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
@@ -576,6 +646,30 @@ mod tests {
         for line in ["-p 0", "-p 65536", "-p web", "--port-step 0"] {
             assert!(parse(&format!("supervise start {line}")).is_err(), "{line}");
         }
-        assert_eq!(start("supervise start -p 3000 --port-step 10").port, Some(3000));
+        for line in ["supervise start -p 3000 --port-step 10", "supervise -p 3000 --port-step 10 check"] {
+            let inputs = parse(line).expect("a valid line").inputs(Vec::new());
+            assert_eq!(inputs.ports, Ports::On { base: Some(3000), step: 10 }, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_stands_on_both_sides_of_the_verb_is_read_in_order_or_refused() {
+        let cli = parse("supervise -e a -e b run -e c ls").expect("a valid line");
+        assert_eq!(cli.app.env, ["a", "b", "c"].map(PathBuf::from));
+        for line in ["-f a start -f b", "-p 1 config -p 2", "--spec a check --spec a", "start -f a -f b"] {
+            let error = parse(&format!("supervise {line}")).expect_err(line);
+            assert!(
+                error.contains("before and after") || error.contains("multiple times"),
+                "{line}: {error}"
+            );
+        }
+        assert!(parse("supervise -p 3000 start --no-port").is_err());
+    }
+
+    #[test]
+    fn before_the_command_of_run_only_flags_of_ours_are_flags() {
+        for line in ["run --bogus", "run --prot 80 ls", "run -v ls", "run"] {
+            assert!(parse(&format!("supervise {line}")).is_err(), "{line}");
+        }
     }
 }

@@ -75,3 +75,33 @@ fn an_unknown_type_is_an_error_that_lists_what_is_known() {
         )
         .run();
 }
+
+#[test]
+fn the_port_is_the_one_that_start_would_give() {
+    let port = |arguments: &str| Test::new(arguments).procfile("a: x\nb: y\n");
+    let shown = |port: &str| {
+        format!(
+            "PATH                  /usr/bin:/bin               environment\n\
+             PORT                  {port}                        supervise\n\
+             PS                    b.1                         supervise\n\
+             SUPERVISE_INSTANCE    (its own for each process)  supervise\n\
+             SUPERVISE_RELEASE_ID  dev                         supervise\n\
+             SUPERVISE_SLOT        1                           supervise\n\
+             SUPERVISE_TYPE        b                           supervise\n"
+        )
+    };
+    port("config b --show-values -p 7000").stdout(&shown("7100")).run();
+    port("--port-step 10 config b --show-values").stdout(&shown("5010")).run();
+    port("config b --show-values")
+        .variable("SUPERVISE_PORT", "6000")
+        .variable("SUPERVISE_PORT_STEP", "1")
+        .stdout(&shown("6001"))
+        .run();
+    Test::new("run printenv PORT").procfile("a: x").variable("SUPERVISE_NO_PORT", "1").code(1).run();
+    Test::new("check")
+        .procfile("a: x")
+        .variable("SUPERVISE_PORT", "web")
+        .code(2)
+        .stderr_says(&["invalid value 'web'"])
+        .run();
+}

@@ -37,12 +37,13 @@ fn the_version_is_ours() {
 
 #[test]
 fn a_slip_is_recognised() {
-    Test::new("strat").code(2).stderr_says(&["unrecognized subcommand 'strat'", "'start'"]).run();
+    Test::new("strat").code(2).stderr_says(&["there is no command `strat`", "did you mean `start`?"]).run();
     // `restart` is as near, and of a later version.
     Test::new("reslart")
         .code(2)
         .stderr(
-            "error: unrecognized subcommand 'reslart'\n\n  tip: a similar subcommand exists: 'start'\n\n\
+            "error: there is no command `reslart`\n  help: did you mean `start`? the commands are: `start`, \
+             `check`, `run`, `config`\n\n\
              Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
         )
         .run();
@@ -117,6 +118,29 @@ fn ports_are_given_out_or_not_and_a_flag_wins_over_the_variable_of_the_other() {
         let said = format!("invalid value '{value}' for '--port <PORT>'");
         Test::new(&format!("start --port={value}")).code(2).stderr_says(&[&said]).run();
     }
+}
+
+#[test]
+fn what_is_no_flag_of_ours_and_stands_before_the_command_of_run_is_refused() {
+    for (arguments, said) in
+        [("run --bogus", "'--bogus'"), ("run --prot 80 ls", "'--port'"), ("run -v ls", "'-v'")]
+    {
+        Test::new(arguments).procfile("web: x").code(2).stderr_says(&["unexpected argument", said]).run();
+    }
+}
+
+#[test]
+fn env_files_on_both_sides_of_the_verb_are_read_in_order_and_two_procfiles_refused() {
+    Test::new("-e a run -e b sh -c")
+        .argument("echo $A $B")
+        .file("a", "A=1\nB=1")
+        .file("b", "B=2")
+        .stdout("1 2\n")
+        .run();
+    Test::new("-f a start -f b")
+        .code(2)
+        .stderr_says(&["error: `--procfile` is given before and after the command"])
+        .run();
 }
 
 #[test]
