@@ -9,7 +9,7 @@ use crate::api::TypeName;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::settings::Settings;
-use super::spec::{Spec, TypeSpec, unknown_type};
+use super::spec::{Spec, Spots, TypeSpec, unknown_type};
 
 /// <https://devcenter.heroku.com/articles/app-json-schema#formation>
 #[derive(Deserialize)]
@@ -50,7 +50,8 @@ pub(super) fn parse(
     let type_spec = |(name, entry): (String, Entry)| TypeSpec {
         name,
         settings: Settings { quantity: entry.quantity, ..Settings::default() },
-        sets_port: None,
+        spots: Spots::default(),
+        is_unclear: false,
     };
     let types = formation.into_iter().map(type_spec).collect();
     if errors.is_empty() { Ok(Some(Spec { types, ..Spec::default() })) } else { Err(errors) }

@@ -62,6 +62,15 @@ pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
     request
 }
 
+/// Of one type. Far more than the processes that a kernel allows by default (32768, proc(5), `pid_max`): what is above is
+/// a slip, and a slot for each would be set up before the kernel could refuse.
+pub(super) const MOST_INSTANCES: u32 = 100_000;
+
+/// Says so.
+pub(super) fn too_many(count: u32) -> String {
+    format!("{count} is too large: a type has at most {MOST_INSTANCES} instances")
+}
+
 const FORM: &str = "name types with or without a count: `web`, `web=4 worker=8`, `all=0 web=2`";
 
 fn parse_part(part: &str) -> Result<(&str, Asked), String> {
@@ -82,9 +91,14 @@ fn parse_part(part: &str) -> Result<(&str, Asked), String> {
     if count.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok()) {
         return Err(format!("`{count}` is negative"));
     }
-    let digits = count.bytes().all(|byte| byte.is_ascii_digit());
-    let count = count.parse().ok().filter(|_| digits).ok_or_else(|| format!("`{count}` is no number"))?;
-    Ok((name, Asked::Count(count)))
+    if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{count}` is no number"));
+    }
+    let too_large = |_| format!("`{count}` is too large: a type has at most {MOST_INSTANCES} instances");
+    match count.parse().map_err(too_large)? {
+        count if count > MOST_INSTANCES => Err(too_many(count)),
+        count => Ok((name, Asked::Count(count))),
+    }
 }
 
 impl Request {
@@ -125,28 +139,29 @@ impl Request {
         unknown.map(|name| self::unknown(name, known.iter().map(TypeName::as_str)))
     }
 
-    /// How many of each candidate run, `None` for those not selected.
-    ///
-    /// # Errors
-    /// Counts above `max`.
+    /// How many of each candidate run, `None` for those not selected. A count that is asked for and above `max` goes to
+    /// `errors`, and `max` is taken for it.
     pub(super) fn apply(
         &self,
         selection: Selection,
         candidates: &[Candidate<'_>],
-    ) -> Result<Vec<Option<u32>>, Diagnostics> {
-        let mut errors = Diagnostics::default();
-        let counts = candidates.iter().map(|candidate| self.count(selection, candidate)).collect();
-        for (candidate, count) in candidates.iter().zip::<&Vec<Option<u32>>>(&counts) {
-            if let (Some(count), Some(max)) = (count, candidate.max)
-                && *count > max
-            {
-                let name = candidate.name;
-                let reason = format!("{name}={count} is more than its max of {max}");
+        errors: &mut Diagnostics,
+    ) -> Vec<Option<u32>> {
+        let mut counts = Vec::new();
+        for candidate in candidates {
+            let (name, count) = (candidate.name, self.count(selection, candidate));
+            let (Some(asked), Some(max)) = (count, candidate.max) else {
+                counts.push(count);
+                continue;
+            };
+            if asked > max && asked != candidate.quantity {
+                let reason = format!("{name}={asked} is more than its max of {max}");
                 let help = format!("start at most {name}={max}, or set `max` of `{name}` in supervise.yml");
                 errors.push(Diagnostic::new(Place::Arguments, reason).with_help(help));
             }
+            counts.push(Some(asked.min(max)));
         }
-        if errors.is_empty() { Ok(counts) } else { Err(errors) }
+        counts
     }
 
     fn count(&self, selection: Selection, candidate: &Candidate<'_>) -> Option<u32> {
@@ -196,8 +211,10 @@ mod tests {
         let mut errors = Diagnostics::default();
         let request = parse(&arguments, &mut errors);
         errors.extend(request.unknown(&names));
-        let counts =
-            if errors.is_empty() { request.apply(selection, &candidates)? } else { return Err(errors) };
+        let counts = request.apply(selection, &candidates, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let selected =
             names.iter().zip(counts).filter_map(|(name, count)| Some(format!("{name}={}", count?)));
         Ok(selected.collect::<Vec<_>>().join(" "))
@@ -253,7 +270,8 @@ mod tests {
             (76, &["web=-1"], "`-1` is negative"),
             (76, &["web=+1"], "`+1` is no number"),
             (76, &["web=1.5"], "`1.5` is no number"),
-            (76, &["web=99999999999"], "`99999999999` is no number"),
+            (76, &["web=99999999999"], "`99999999999` is too large"),
+            (76, &["web=100001"], "100001 is too large: a type has at most 100000 instances"),
             (76, &[","], "nothing between commas"),
             (76, &["web=1,"], "nothing between commas"),
             (77, &["nosuch=2"], "no process type `nosuch`"),

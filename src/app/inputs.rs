@@ -107,7 +107,24 @@ impl Inputs {
     }
 
     /// `--spec`, else `supervise.yml`, else `app.json` beside the Procfile.
-    pub(super) fn spec(&self, procfile: &Path, known: Option<&[TypeName]>) -> Result<FoundSpec, Diagnostics> {
+    /// What is wrong with it goes to `errors`.
+    pub(super) fn spec(
+        &self,
+        procfile: &Path,
+        known: Option<&[TypeName]>,
+        errors: &mut Diagnostics,
+    ) -> FoundSpec {
+        let unclear = |found| (FoundSpec { spec: Spec::unclear(), heroku: None }, found);
+        let (spec, found) = self.find_spec(procfile, known).unwrap_or_else(unclear);
+        errors.extend(found);
+        spec
+    }
+
+    fn find_spec(
+        &self,
+        procfile: &Path,
+        known: Option<&[TypeName]>,
+    ) -> Result<(FoundSpec, Diagnostics), Diagnostics> {
         let beside = |name| procfile.with_file_name(name);
         let candidates = [beside("supervise.yml"), beside("app.json")];
         let found = match &self.spec {
@@ -120,15 +137,17 @@ impl Inputs {
                 let error = Diagnostic::new(Place::File(misnamed), "a spec with this name is not looked for");
                 return Err(error.with_help("rename it to `supervise.yml`, or name it with `--spec`").into());
             }
-            return Ok(FoundSpec::default());
+            return Ok((FoundSpec::default(), Diagnostics::default()));
         };
         let bytes = diagnostic::read(&path, "spec")?;
-        if path.extension().is_none_or(|extension| extension != "json") {
-            return Ok(FoundSpec { spec: Spec::parse(&path, &bytes, known)?, heroku: None });
+        // Any other JSON is ours: JSON is YAML.
+        if path.file_name().is_none_or(|name| name != "app.json") {
+            let (spec, errors) = Spec::parse(&path, &bytes, known);
+            return Ok((FoundSpec { spec, heroku: None }, errors));
         }
         let spec = app_json::parse(&path, &bytes, known)?;
         let heroku = spec.is_some().then(|| path.display().to_string());
-        Ok(FoundSpec { spec: spec.unwrap_or_default(), heroku })
+        Ok((FoundSpec { spec: spec.unwrap_or_default(), heroku }, Diagnostics::default()))
     }
 
     /// The real environment and the env files; what is wrong with them goes to `errors`.
@@ -179,7 +198,7 @@ impl Inputs {
                 Err(Diagnostic::new(place, "PORT is no port number").with_help(help))
             }
             (Origin::Spec | Origin::Defaults, None) => {
-                let place = spec.defaults_port.clone().unwrap_or(Place::Environment);
+                let place = spec.defaults_spots.port_variable.clone().unwrap_or(Place::Environment);
                 let reason = "`defaults.env.PORT`: this is no port number";
                 Err(Diagnostic::new(place, reason).with_help(help))
             }

@@ -2,14 +2,14 @@
 
 use crate::api::{Notice, TypeName};
 
-use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
+use super::diagnostic::{self, Diagnostic, Diagnostics};
 use super::environment::Sources;
 use super::formation::{self, RELEASE, Request, Selection};
 use super::inputs::{FoundSpec, Inputs};
 use super::ports::{self, Base, Ports};
 use super::procfile::{self, Entry};
 use super::settings::{Port, Settings};
-use super::spec::Spec;
+use super::spec::{Spec, Spots};
 use super::{Command, Origin, ProcessType, Release};
 
 /// Works out what runs.
@@ -50,18 +50,31 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let known: Option<Vec<TypeName>> =
         entries.as_ref().map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
     let entries = entries.unwrap_or_default();
-    let found = inputs.spec(&file, known.as_deref()).unwrap_or_else(|found| errors.gather(found));
-    let FoundSpec { spec, heroku } = found;
+    let FoundSpec { spec, heroku } = inputs.spec(&file, known.as_deref(), &mut errors);
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
     let request = formation::parse(&inputs.formation, &mut errors);
     errors.extend(known.iter().flat_map(|known| request.unknown(known)));
     let types = settle(&entries, &spec, &inputs.flags);
-    let base = inputs.base(&sources, &spec).unwrap_or_else(|found| errors.gather(found.into()));
+    let (ports, base) = match (need, inputs.base(&sources, &spec)) {
+        (_, Ok(base)) => (inputs.ports, base),
+        (Procfile::Required, Err(found)) => (inputs.ports, errors.gather(found.into())),
+        // It starts no formation that would need one.
+        (Procfile::Optional, Err(_)) => (Ports::Off, Base::default()),
+    };
+    // Counts and ports follow from everything before: where that is wrong, what is said of them could be wrong too.
+    let all_known = errors.is_empty();
+    for settled in types.iter().filter(|settled| settled.is_clear) {
+        settled.check(&spec, &mut errors);
+    }
+    let counts = count(&request, inputs.selection, &types, &mut errors);
+    let (ports, conflicts) = assign_ports(ports, base, &types, &counts);
+    match need {
+        Procfile::Required if all_known => errors.extend(conflicts),
+        Procfile::Required | Procfile::Optional => {}
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let counts = count(&request, inputs.selection, &types)?;
-    let ports = assign_ports(inputs.ports, base, &types, &counts)?;
 
     let mut remarks: Vec<Notice> = heroku.map(|file| Notice::SpecFound { file }).into_iter().collect();
     let named = |name: &str| types.iter().position(|settled| settled.entry.name.as_str() == name);
@@ -93,8 +106,33 @@ struct Settled {
     entry: Entry,
     /// All together: its own, then flags, then the spec's defaults, then built in.
     settings: Settings,
-    /// Where its own `env` sets PORT.
-    sets_port: Option<Place>,
+    /// Where its own settings stand.
+    spots: Spots,
+    /// Whether all of them are known.
+    is_clear: bool,
+}
+
+impl Settled {
+    /// What is possible alone and impossible together with something that is said elsewhere.
+    fn check(&self, spec: &Spec, errors: &mut Diagnostics) {
+        let (name, settings, defaults) = (&self.entry.name, &self.settings, &spec.defaults_spots);
+        if let (Some(quantity), Some(max)) = (settings.quantity, settings.max)
+            && quantity > max
+            && let Some(spot) = self.spots.quantity.as_ref().or(defaults.quantity.as_ref())
+        {
+            let fault = spot.fault(&format!("is {quantity}, and the `max` of `{name}` is {max}"));
+            let help = format!("give `{name}` a `quantity` of at most {max}, or a larger `max`");
+            errors.push(fault.with_help(help));
+        }
+        let backoff = settings.policy().backoff;
+        if backoff.first > backoff.max
+            && let Some(spot) = self.spots.backoff.as_ref().or(defaults.backoff.as_ref())
+        {
+            let (first, max) = (backoff.first, backoff.max);
+            let fault = spot.fault(&format!("`first` is {first:?} for `{name}`, longer than `max`, {max:?}"));
+            errors.push(fault.with_help("set both"));
+        }
+    }
 }
 
 fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
@@ -106,7 +144,12 @@ fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
         let silent = Settings::default();
         let settings =
             own.map_or(&silent, |own| &own.settings).or(&defaults).or(&Settings::built_in(&entry.name));
-        Settled { entry: entry.clone(), settings, sets_port: own.and_then(|own| own.sets_port.clone()) }
+        Settled {
+            entry: entry.clone(),
+            settings,
+            spots: own.map(|own| own.spots.clone()).unwrap_or_default(),
+            is_clear: !spec.is_unclear && own.is_none_or(|own| !own.is_unclear),
+        }
     };
     entries.iter().map(settle).collect()
 }
@@ -116,16 +159,17 @@ fn count(
     request: &Request,
     selection: Selection,
     types: &[Settled],
-) -> Result<Vec<Option<u32>>, Diagnostics> {
+    errors: &mut Diagnostics,
+) -> Vec<Option<u32>> {
     let candidates: Vec<formation::Candidate<'_>> = types
         .iter()
         .map(|settled| formation::Candidate {
             name: &settled.entry.name,
             quantity: settled.settings.quantity.unwrap_or(1),
-            max: settled.settings.max,
+            max: settled.settings.max.filter(|_| settled.is_clear),
         })
         .collect();
-    request.apply(selection, &candidates)
+    request.apply(selection, &candidates, errors)
 }
 
 fn assign_ports(
@@ -133,7 +177,7 @@ fn assign_ports(
     base: Base,
     types: &[Settled],
     counts: &[Option<u32>],
-) -> Result<Vec<Option<u16>>, Diagnostics> {
+) -> (Vec<Option<u16>>, Diagnostics) {
     let (step, silent) = match ports {
         Ports::On { step, .. } => (step, None),
         Ports::Off => (Ports::STEP, Some(Port::None)),
@@ -147,10 +191,9 @@ fn assign_ports(
             own: settled.settings.port.or(silent),
         })
         .collect();
-    let ports = ports::assign(base, step, &candidates)?;
-    let mut errors = Diagnostics::default();
+    let (ports, mut errors) = ports::assign(base, step, &candidates);
     for (settled, port) in types.iter().zip(&ports) {
-        if let (Some(place), Some(_)) = (&settled.sets_port, port) {
+        if let (Some(place), Some(_)) = (&settled.spots.port_variable, port) {
             let reason = format!(
                 "`formation.{}.env.PORT` would be overwritten by the PORT given out",
                 settled.entry.name
@@ -159,7 +202,7 @@ fn assign_ports(
             errors.push(Diagnostic::new(place.clone(), reason).with_help(help));
         }
     }
-    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+    (ports, errors)
 }
 
 fn complete(
@@ -170,7 +213,7 @@ fn complete(
     spec: &Spec,
 ) -> Vec<ProcessType> {
     let complete = |(settled, (count, port)): (Settled, (&Option<u32>, &Option<u16>))| {
-        let Settled { entry, settings, sets_port: _ } = settled;
+        let Settled { entry, settings, spots: _, is_clear: _ } = settled;
         let mut environment = sources.environment(&spec.defaults.env, &settings.env);
         if settings.port == Some(Port::None)
             && environment.get("PORT").is_some_and(|v| v.origin != Origin::Spec)

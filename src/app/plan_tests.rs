@@ -415,6 +415,65 @@ fn only_runs_one_type_per_container() {
 }
 
 #[test]
+fn a_count_of_the_spec_above_max_is_an_error_at_its_place() {
+    let at = |spec: &str| Project::new(THREE).file("supervise.yml", spec).errors();
+    let error = at("formation: {beat: 2}");
+    assert!(
+        error.contains("supervise.yml:1:19: `formation.beat`: is 2, and the `max` of `beat` is 1"),
+        "{error}"
+    );
+    let error = at("defaults: {quantity: 2}");
+    assert!(error.contains("supervise.yml:1:22: `defaults.quantity`: is 2"), "{error}");
+    assert_eq!(error.matches("error: ").count(), 1, "{error}");
+    let error = at("formation: {web: {backoff: {first: 60s}}}");
+    assert!(error.contains("supervise.yml:1:28: `formation.web.backoff`: `first` is 60s"), "{error}");
+    let error = at("formation: {web: {backoff: {first: 9s}}}\ndefaults: {backoff: {max: 5s}}");
+    assert!(error.contains("supervise.yml:1:28: ") && error.matches("error: ").count() == 1, "{error}");
+}
+
+#[test]
+fn what_is_wrong_at_a_later_stage_is_said_with_what_is_wrong_at_an_earlier_one() {
+    let errors = Project::new(THREE).arguments(&["beat=2", "web=200"]).errors();
+    assert!(
+        errors.contains("beat=2 is more than its max") && errors.contains("`--port-step 200`"),
+        "{errors}"
+    );
+    let project = Project::new(THREE).file("supervise.yml", "formation: {beat: 2, web: {drain: x}}");
+    let errors = project.errors();
+    assert!(
+        errors.contains("`formation.beat`: is 2") && errors.contains("`formation.web.drain`"),
+        "{errors}"
+    );
+    for (spec, argument) in [
+        ("formation: {beat: {quantity: 2, max: x}}", "beat=3"),
+        ("formation: {baet: {max: 3}}", "beat=3"),
+        ("formation: {web: {port: x}}", "web=200"),
+        ("default: {max: 3}", "beat=3"),
+        ("formation: [", "beat=3"),
+    ] {
+        let errors = Project::new(THREE).file("supervise.yml", spec).arguments(&[argument]).errors();
+        assert_eq!(errors.matches("error: ").count(), 1, "no more than what is known: {errors}");
+    }
+}
+
+#[test]
+fn a_one_off_command_fails_for_no_port_of_what_it_does_not_start() {
+    let project = Project::new(TWO).file("supervise.yml", "formation: {web: 200}");
+    assert!(project.errors().contains("would both get PORT"));
+    assert!(plan_one_off(&project.inputs).is_ok());
+    let project = Project::new(TWO).variable("PORT", "forego");
+    assert!(plan_one_off(&project.inputs).is_ok());
+}
+
+#[test]
+fn a_spec_in_json_that_is_not_app_json_is_ours() {
+    let project = Project::new(TWO)
+        .file("x.json", r#"{"formation": {"web": {"quantity": 3}}, "defaults": {"drain": "4s"}}"#)
+        .with(|inputs| inputs.spec = Some("x.json".into()));
+    assert_eq!(project.remarks()[0], "formation: web=3 worker=1");
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_in_one_run() {
     let project = Project::new("web: a\nb c: d\n")
         .file(".env", "A\n")

@@ -70,19 +70,15 @@ pub(super) struct Candidate<'a> {
     pub(super) own: Option<Port>,
 }
 
-/// The port of slot 1 of every candidate, `None` where it gets none.
-///
-/// # Errors
-/// Two slots with the same port, and a port above 65535, with the step that would fit.
-pub(super) fn assign(
-    base: Base,
-    step: u16,
-    candidates: &[Candidate<'_>],
-) -> Result<Vec<Option<u16>>, Diagnostics> {
+/// The port of slot 1 of every candidate, `None` where it gets none; and what is wrong with them: two slots with the same
+/// port, and a port above 65535, with the step that would fit.
+pub(super) fn assign(base: Base, step: u16, candidates: &[Candidate<'_>]) -> (Vec<Option<u16>>, Diagnostics) {
     let ranges = ranges(base, step, candidates);
     let faults = faults(candidates, &ranges);
+    let ports = ranges.into_iter().map(|range| u16::try_from(range?.0).ok()).collect();
+    let mut errors = Diagnostics::default();
     if faults.is_empty() {
-        return Ok(ranges.into_iter().map(|range| u16::try_from(range?.0).ok()).collect());
+        return (ports, errors);
     }
     let found = (1..=u16::MAX)
         .filter(|candidate| *candidate > step)
@@ -92,10 +88,9 @@ pub(super) fn assign(
         Some(step) => format!("`--port-step {}` fits", rounded(step, base, candidates)),
         None => "no `--port-step` fits: run fewer, lower `-p`, or set `port` in supervise.yml".to_owned(),
     };
-    let mut errors = Diagnostics::default();
     errors
         .extend(faults.into_iter().map(|reason| Diagnostic::new(Place::Arguments, reason).with_help(&help)));
-    Err(errors)
+    (ports, errors)
 }
 
 /// The next multiple of 100 where that fits too: people remember it.
@@ -190,7 +185,10 @@ mod tests {
             .iter()
             .map(|(name, own, quantity)| Candidate { name, quantity: *quantity, own: *own })
             .collect();
-        let ports = assign(base, step, &candidates).map_err(|errors| errors.to_string())?;
+        let (ports, errors) = assign(base, step, &candidates);
+        if !errors.is_empty() {
+            return Err(errors.to_string());
+        }
         let shown = ports.iter().map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
         Ok(shown.collect::<Vec<_>>().join(" "))
     }

@@ -10,6 +10,7 @@ use crate::api::{Signal, TypeName, UnknownSignal, parse_duration};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::envfile::is_variable_name;
+use super::formation::{MOST_INSTANCES, too_many};
 use super::limits;
 use super::settings::{Port, Settings};
 use super::yaml::{Document, Kind, Node};
@@ -20,10 +21,37 @@ use super::{Leftovers, Restart, Stderr, StopScope};
 pub(super) struct Spec {
     /// For every type.
     pub(super) defaults: Settings,
-    /// Where the `env` of `defaults` sets PORT.
-    pub(super) defaults_port: Option<Place>,
+    /// Where they say what can be wrong only together with something else.
+    pub(super) defaults_spots: Spots,
     /// For one type each.
     pub(super) types: Vec<TypeSpec>,
+    /// Whether it is not known what it says for every type: nothing should be concluded from it.
+    pub(super) is_unclear: bool,
+}
+
+/// Where settings stand that can be wrong only together with something else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Spots {
+    /// The count.
+    pub(super) quantity: Option<Spot>,
+    /// The whole of `backoff`.
+    pub(super) backoff: Option<Spot>,
+    /// PORT in `env`.
+    pub(super) port_variable: Option<Place>,
+}
+
+/// A place with the path of its key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Spot {
+    place: Place,
+    trail: String,
+}
+
+impl Spot {
+    /// What is wrong there.
+    pub(super) fn fault(&self, reason: &str) -> Diagnostic {
+        Diagnostic::new(self.place.clone(), format!("`{}`: {reason}", self.trail))
+    }
 }
 
 /// What a spec says for one type.
@@ -33,8 +61,10 @@ pub(super) struct TypeSpec {
     pub(super) name: String,
     /// Its own settings.
     pub(super) settings: Settings,
-    /// Where its `env` sets PORT, which is an error if it is given one.
-    pub(super) sets_port: Option<Place>,
+    /// Where they stand.
+    pub(super) spots: Spots,
+    /// Whether something in them is wrong: nothing should be concluded from the rest.
+    pub(super) is_unclear: bool,
 }
 
 /// The keys of a process type, and of `defaults`.
@@ -63,6 +93,13 @@ const TOP_KEYS: [&str; 2] = ["formation", "defaults"];
 /// A key of the whole spec that comes with a later version.
 const LATER_TOP_KEYS: [&str; 1] = ["services"];
 
+/// Signals that stop or continue a process, or that it ignores unless it asks for them (signal(7)).
+#[rustfmt::skip]
+const ENDS_NOTHING: [i32; 8] = [
+    libc::SIGSTOP, libc::SIGCONT, libc::SIGCHLD, libc::SIGWINCH,
+    libc::SIGURG, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU,
+];
+
 const BACKOFF_KEYS: [&str; 4] = ["first", "max", "reset_after", "give_up_after"];
 
 impl Spec {
@@ -71,13 +108,19 @@ impl Spec {
         self.types.iter().find(|spec| spec.name == name.as_str())
     }
 
-    /// Reads `supervise.yml`; `known` are the types of the Procfile, where that could be read.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub(super) fn parse(file: &Path, bytes: &[u8], known: Option<&[TypeName]>) -> Result<Spec, Diagnostics> {
-        let document = Document::parse(file, bytes)?;
-        let mut reader = Reader { document: &document, errors: Diagnostics::default() };
+    /// One of which nothing is known.
+    pub(super) fn unclear() -> Spec {
+        Spec { is_unclear: true, ..Spec::default() }
+    }
+
+    /// Reads `supervise.yml`; `known` are the types of the Procfile, where that could be read. Everything that is wrong with
+    /// it comes with what is right.
+    pub(super) fn parse(file: &Path, bytes: &[u8], known: Option<&[TypeName]>) -> (Spec, Diagnostics) {
+        let document = match Document::parse(file, bytes) {
+            Ok(document) => document,
+            Err(error) => return (Spec::unclear(), error.into()),
+        };
+        let mut reader = Reader { document: &document, errors: Diagnostics::default(), of_one_type: 0 };
         let mut spec = Spec::default();
         let top = match document.root.kind {
             // Nothing but comments.
@@ -94,14 +137,14 @@ impl Spec {
             match entry.trail.name() {
                 "formation" => spec.types = reader.formation(&entry, known),
                 "defaults" => {
-                    spec.defaults = reader.settings(&entry);
-                    spec.defaults_port = reader.port_variable(entry.value);
+                    (spec.defaults, spec.defaults_spots) = reader.settings(&entry);
                 }
                 _ => reader.unknown_key(&entry, &TOP_KEYS, &LATER_TOP_KEYS),
             }
         }
+        spec.is_unclear = reader.errors.len() > reader.of_one_type;
         reader.errors.sort();
-        if reader.errors.is_empty() { Ok(spec) } else { Err(reader.errors) }
+        (spec, reader.errors)
     }
 }
 
@@ -170,6 +213,8 @@ struct Entry<'a> {
 struct Reader<'a> {
     document: &'a Document,
     errors: Diagnostics,
+    /// How many of them concern a single type of the Procfile.
+    of_one_type: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -181,9 +226,13 @@ impl<'a> Reader<'a> {
             if let Some(error) = unknown_type(place, &entry.trail.to_string(), &name, known) {
                 self.push_with_line(error);
             }
-            let settings = match &entry.value.kind {
+            let before = self.errors.len();
+            let (settings, spots) = match &entry.value.kind {
                 Kind::Mapping(_) => self.settings(&entry),
-                Kind::Number(_) => Settings { quantity: self.count(&entry), ..Settings::default() },
+                Kind::Number(_) => (
+                    Settings { quantity: self.instances(&entry), ..Settings::default() },
+                    Spots { quantity: Some(self.spot(&entry)), ..Spots::default() },
+                ),
                 Kind::Null
                 | Kind::Bool(_)
                 | Kind::OtherNumber
@@ -191,23 +240,36 @@ impl<'a> Reader<'a> {
                 | Kind::Sequence
                 | Kind::Tagged => {
                     self.wrong(&entry, "is a count, or a map of settings");
-                    Settings::default()
+                    (Settings::default(), Spots::default())
                 }
             };
-            types.push(TypeSpec { name, sets_port: self.port_variable(entry.value), settings });
+            let found = self.errors.len() - before;
+            self.of_one_type += found;
+            types.push(TypeSpec { name, settings, spots, is_unclear: found > 0 });
         }
         types
     }
 
-    fn settings(&mut self, owner: &Entry<'a>) -> Settings {
+    fn spot(&self, entry: &Entry<'a>) -> Spot {
+        Spot { place: self.document.place(entry.value), trail: entry.trail.to_string() }
+    }
+
+    fn settings(&mut self, owner: &Entry<'a>) -> (Settings, Spots) {
         let mut settings = Settings::default();
+        let mut spots = Spots { port_variable: self.port_variable(owner.value), ..Spots::default() };
         let entries = self.mapping(&owner.trail, owner.value);
         for entry in &entries {
             match entry.trail.name() {
-                "quantity" => settings.quantity = self.count(entry),
+                "quantity" => {
+                    settings.quantity = self.instances(entry);
+                    spots.quantity = Some(self.spot(entry));
+                }
                 "max" => settings.max = self.at_least_one(entry),
                 "restart" => settings.restart = self.word(entry, &Restart::WORDS),
-                "backoff" => self.backoff(entry, &mut settings),
+                "backoff" => {
+                    self.backoff(entry, &mut settings);
+                    spots.backoff = Some(self.spot(entry));
+                }
                 "essential" => settings.essential = self.yes_or_no(entry),
                 "drain" => settings.drain = self.duration(entry),
                 "stop_signal" => settings.stop_signal = self.signal(entry),
@@ -221,7 +283,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.check_together(&entries, &settings);
-        settings
+        (settings, spots)
     }
 
     /// Values that are possible alone and impossible together.
@@ -349,7 +411,13 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        signal.map_err(|unknown| self.fault(entry, entry.value, unknown.to_string())).ok()
+        let signal = signal.map_err(|unknown| self.fault(entry, entry.value, unknown.to_string())).ok()?;
+        if ENDS_NOTHING.contains(&signal.number()) {
+            let reason = format!("{signal} asks no process to end: TERM, INT, QUIT, USR1 and others can");
+            self.fault(entry, entry.value, reason);
+            return None;
+        }
+        Some(signal)
     }
 
     fn duration(&mut self, entry: &Entry<'a>) -> Option<Duration> {
@@ -386,19 +454,42 @@ impl<'a> Reader<'a> {
     }
 
     fn count(&mut self, entry: &Entry<'a>) -> Option<u32> {
-        if let Kind::Number(number) = entry.value.kind
-            && let Ok(count) = u32::try_from(number)
-        {
-            return Some(count);
+        match &entry.value.kind {
+            Kind::Number(number) => {
+                let count = u32::try_from(*number);
+                count.map_err(|_| self.fault(entry, entry.value, format!("{number} is too large"))).ok()
+            }
+            Kind::Text(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let reason = "is a whole number, and this is a text: take the quotes away";
+                self.fault(entry, entry.value, reason);
+                None
+            }
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::OtherNumber
+            | Kind::Text(_)
+            | Kind::Sequence
+            | Kind::Mapping(_)
+            | Kind::Tagged => {
+                self.wrong(entry, "is a whole number, 0 or more");
+                None
+            }
         }
-        self.wrong(entry, "is a whole number, 0 or more");
-        None
+    }
+
+    fn instances(&mut self, entry: &Entry<'a>) -> Option<u32> {
+        let count = self.count(entry)?;
+        if count > MOST_INSTANCES {
+            self.fault(entry, entry.value, too_many(count));
+            return None;
+        }
+        Some(count)
     }
 
     fn at_least_one(&mut self, entry: &Entry<'a>) -> Option<u32> {
         let count = self.count(entry)?;
         if count == 0 {
-            self.wrong(entry, "is at least 1; a `quantity` of 0 starts none");
+            self.fault(entry, entry.value, "is 1 or more; `quantity: 0` is what starts none");
         }
         Some(count)
     }

@@ -17,7 +17,8 @@ fn known() -> Vec<TypeName> {
 }
 
 fn read(text: &str) -> Result<Spec, Diagnostics> {
-    Spec::parse(Path::new("supervise.yml"), text.as_bytes(), Some(&known()))
+    let (spec, errors) = Spec::parse(Path::new("supervise.yml"), text.as_bytes(), Some(&known()));
+    if errors.is_empty() { Ok(spec) } else { Err(errors) }
 }
 
 fn settings(text: &str) -> Settings {
@@ -118,10 +119,11 @@ fn every_error_of_a_file_is_found_in_one_run_with_its_place_and_its_key() {
 fn impossible_and_misplaced_values_are_refused() {
     for (value, column, said) in [
         ("quantity: 1.5", 11, "not `1.5`"),
-        ("quantity: 99999999999", 11, "is a whole number"),
-        ("quantity: '4'", 11, "is a whole number"),
+        ("quantity: 99999999999", 11, "99999999999 is too large"),
+        ("quantity: 100001", 11, "100001 is too large: a type has at most 100000 instances"),
+        ("quantity: '4'", 11, "this is a text: take the quotes away"),
         ("{quantity: 5, max: 4}", 12, "is 5, more than `max`, which is 4"),
-        ("max: 0", 6, "is at least 1"),
+        ("max: 0", 6, "is 1 or more; `quantity: 0` is what starts none"),
         ("port: 0", 7, "is a number from 1 to 65535"),
         ("port: 65536", 7, "is a number from 1 to 65535"),
         ("drain: -1", 8, "a duration"),
@@ -130,6 +132,9 @@ fn impossible_and_misplaced_values_are_refused() {
         ("backoff: {first: 2s, max: 1s}", 10, "`first` is longer than `max`"),
         ("backoff: 5s", 10, "is a map of keys and values"),
         ("stop_signal: TREM", 14, "is no signal"),
+        ("stop_signal: STOP", 14, "SIGSTOP asks no process to end"),
+        ("stop_signal: sigcont", 14, "SIGCONT asks no process to end"),
+        ("stop_signal: WINCH", 14, "SIGWINCH asks no process to end"),
         ("stop_signal: [TERM]", 14, "is the name of a signal"),
         ("stop_scope: all", 13, "it is one of: `leader`, `group`"),
         ("stderr: 2", 9, "is one of merge, split, not `2`"),
