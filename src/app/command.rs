@@ -35,10 +35,10 @@ impl Command {
         Command { text, form }
     }
 
-    /// The program and its arguments: the words themselves, or `/bin/sh -c` with the text.
+    /// What the kernel is given: the words themselves, or `sh -c` with the text, for `/bin/sh`.
     #[must_use]
     pub fn arguments(&self) -> Vec<Vec<u8>> {
-        let shell = |text: Vec<u8>| vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text];
+        let shell = |text: Vec<u8>| vec![b"sh".to_vec(), b"-c".to_vec(), text];
         match &self.form {
             Form::Direct(words) => words.clone(),
             Form::Exec => shell([b"exec ", self.text.as_slice()].concat()),
@@ -454,12 +454,12 @@ mod tests {
             let command = Command::new(text.clone().into_bytes());
             for shell in ["/bin/sh", "/bin/bash"].into_iter().filter(|shell| Path::new(shell).exists()) {
                 let through = |mut words: Vec<Vec<u8>>| {
-                    if words[0] == b"/bin/sh" {
+                    if words[0] == b"sh" {
                         words[0] = shell.into();
                     }
                     workshop.run(words)
                 };
-                let plain = through(vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text.clone().into_bytes()]);
+                let plain = through(vec![b"sh".to_vec(), b"-c".to_vec(), text.clone().into_bytes()]);
                 prop_assert_eq!(
                     through(command.arguments()),
                     plain,

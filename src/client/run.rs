@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::app::{self, Environment, Inputs, Release};
+use crate::app::{self, Environment, Form, Inputs, Release};
 
 use super::BAD_INPUT;
 
@@ -33,9 +33,10 @@ pub fn run(inputs: &Inputs, command: &[OsString], err: &mut dyn Write) -> io::Re
             return Ok(BAD_INPUT);
         }
     };
-    let (words, environment) = resolve(&release, command);
-    let Some((program, arguments)) = words.split_first() else { return Ok(BAD_INPUT) };
-    let error = execute(program, arguments, &environment, &release.root);
+    let Resolved { shell, words, environment } = resolve(&release, command);
+    let Some((first, arguments)) = words.split_first() else { return Ok(BAD_INPUT) };
+    let program = shell.map_or(first.as_os_str(), OsStr::new);
+    let error = execute(program, first, arguments, &environment, &release.root);
     let (code, reason) = match error.kind() {
         ErrorKind::NotFound => (NOT_FOUND, "not found".to_owned()),
         // Whatever the reason, there is something and it does not run.
@@ -45,20 +46,39 @@ pub fn run(inputs: &Inputs, command: &[OsString], err: &mut dyn Write) -> io::Re
     Ok(code)
 }
 
-fn resolve(release: &Release, command: &[OsString]) -> (Vec<OsString>, Environment) {
+/// What is executed, and with what.
+struct Resolved {
+    /// Where it is not the first of the words.
+    shell: Option<&'static str>,
+    words: Vec<OsString>,
+    environment: Environment,
+}
+
+fn resolve(release: &Release, command: &[OsString]) -> Resolved {
     let process_type = match command {
         [name] => name.to_str().and_then(|name| release.process_type(name)),
         _ => None,
     };
     let Some(process_type) = process_type else {
-        return (command.to_vec(), release.one_off_environment(None));
+        let environment = release.one_off_environment(None);
+        return Resolved { shell: None, words: command.to_vec(), environment };
+    };
+    let shell = match process_type.command.form {
+        Form::Direct(_) => None,
+        Form::Exec | Form::Shell => Some("/bin/sh"),
     };
     let words = process_type.command.arguments().into_iter().map(OsString::from_vec).collect();
-    (words, release.one_off_environment(Some(process_type)))
+    Resolved { shell, words, environment: release.one_off_environment(Some(process_type)) }
 }
 
 /// Returns only if it fails. SIGPIPE, which Rust ignores in us, has its default action in the command: std sees to that.
-fn execute(program: &OsStr, arguments: &[OsString], environment: &Environment, root: &Path) -> io::Error {
+fn execute(
+    program: &OsStr,
+    name: &OsStr,
+    arguments: &[OsString],
+    environment: &Environment,
+    root: &Path,
+) -> io::Error {
     let variables = environment.iter().map(|(name, variable)| (name, &variable.value));
-    Command::new(program).args(arguments).env_clear().envs(variables).current_dir(root).exec()
+    Command::new(program).arg0(name).args(arguments).env_clear().envs(variables).current_dir(root).exec()
 }

@@ -106,24 +106,20 @@ pub(super) fn reason(errno: Errno) -> &'static str {
 
 /// What a type executes, and its first word where that is done directly.
 fn program(process_type: &ProcessType) -> (Program, Option<OsString>) {
+    let arguments = process_type.command.arguments();
+    let arguments = arguments.iter().map(|argument| text(argument)).collect();
     match &process_type.command.form {
         Form::Direct(words) => {
             let path = process_type.environment.get("PATH").map(|variable| variable.value.clone());
             let word = words.first().cloned().unwrap_or_default();
             let program = Program {
                 candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
-                arguments: words.iter().map(|word| text(word)).collect(),
+                arguments,
             };
             (program, Some(OsString::from_vec(word)))
         }
-        Form::Exec => (by_shell(&[b"exec ", process_type.command.text.as_slice()].concat()), None),
-        Form::Shell => (by_shell(&process_type.command.text), None),
+        Form::Exec | Form::Shell => (Program { candidates: vec![SHELL.to_owned()], arguments }, None),
     }
-}
-
-fn by_shell(script: &[u8]) -> Program {
-    let arguments = vec![text(b"sh"), text(b"-c"), text(script)];
-    Program { candidates: vec![SHELL.to_owned()], arguments }
 }
 
 /// Where a word is looked for: itself, if it has a slash; else in every directory of PATH, an empty one being the
