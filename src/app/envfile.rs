@@ -64,6 +64,7 @@ pub(super) fn parse(
                     | Fault::BadName
                     | Fault::AfterQuote(_)
                     | Fault::Nul(_)
+                    | Fault::LoneCr(_)
                     | Fault::BadExpansion(_) => reader.skip_line(),
                 }
             }
@@ -79,6 +80,7 @@ enum Fault {
     Unterminated,
     AfterQuote(String),
     Nul(String),
+    LoneCr(String),
     BadExpansion(String),
 }
 
@@ -90,6 +92,7 @@ impl Fault {
             Fault::Unterminated => "a quote that is opened here is never closed".to_owned(),
             Fault::AfterQuote(name) => format!("something follows the closing quote of `{name}`"),
             Fault::Nul(name) => format!("there is a NUL byte in the value of `{name}`"),
+            Fault::LoneCr(name) => format!("there is a carriage return in the value of `{name}`"),
             Fault::BadExpansion(name) => format!("there is a `${{` in `{name}` that is not `${{NAME}}`"),
         }
     }
@@ -103,6 +106,7 @@ impl Fault {
             }
             Fault::AfterQuote(_) => "put the whole value in quotes; a comment needs a space before its `#`",
             Fault::Nul(_) => "no variable can contain one: remove it",
+            Fault::LoneCr(_) => "end lines with a newline, or with a carriage return and a newline",
             Fault::BadExpansion(_) => "close it, write `\\$` in double quotes, or use single quotes",
         }
     }
@@ -140,6 +144,9 @@ impl Reader<'_> {
         };
         if pieces.iter().any(|piece| piece.bytes().contains(&0)) {
             return Err(Fault::Nul(name));
+        }
+        if pieces.iter().any(|piece| !matches!(piece, Piece::Escaped(_)) && piece.bytes().contains(&b'\r')) {
+            return Err(Fault::LoneCr(name));
         }
         let mut value = Vec::new();
         for piece in pieces {
@@ -418,6 +425,8 @@ mod tests {
             (0, "A=\"x\"hunter2", 1, "follows the closing quote of `A`"),
             (0, "A='x' hunter2", 1, "follows the closing quote of `A`"),
             (0, "A='x\ny'#hunter2", 1, "follows the closing quote of `A`"),
+            (0, "A=hunter2\rB=2\n", 1, "a carriage return in the value of `A`"),
+            (0, "A='hunter2\rB'\n", 1, "a carriage return in the value of `A`"),
             (0, "A=hunter2\0", 1, "NUL byte in the value of `A`"),
         ] {
             let errors = read(text.as_bytes()).expect_err(text);
