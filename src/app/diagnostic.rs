@@ -209,7 +209,10 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Diagnostic> {
         let reason = match error.kind() {
             ErrorKind::NotFound => format!("there is no such {what}"),
             ErrorKind::PermissionDenied => format!("the {what} may not be read"),
-            ErrorKind::IsADirectory => format!("this is a directory, not a {what}"),
+            ErrorKind::IsADirectory => {
+                let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+                format!("this is a directory, not {article} {what}")
+            }
             // The rest of the system's reasons are rare, and its own words say them best.
             _ => format!("the {what} cannot be read: {error}"),
         };

@@ -70,21 +70,23 @@ impl Inputs {
 
     /// `-f`, else `PROCFILE` in an env file (honcho's habit), else `Procfile`.
     pub(super) fn procfile(&self, sources: &Sources) -> PathBuf {
-        let in_file = || {
-            let mut all = sources.files.iter().flat_map(|(_, assignments)| assignments).rev();
-            all.find(|assignment| assignment.name == "PROCFILE").map(|found| PathBuf::from(&found.value))
-        };
         match &self.procfile {
             Some(procfile) => self.at(procfile),
-            None => self.home().join(in_file().unwrap_or_else(|| PathBuf::from("Procfile"))),
+            None => {
+                let chosen = chosen_procfile(sources);
+                self.home().join(chosen.map_or_else(|| PathBuf::from("Procfile"), |(file, _)| file))
+            }
         }
     }
 
     /// A missing Procfile is often only somewhere else.
-    pub(super) fn explain(&self, missing: Diagnostic) -> Diagnostic {
-        match &self.procfile {
-            Some(_) => missing,
-            None => missing.with_help("go to the directory of the app, or name it with `-f FILE`"),
+    pub(super) fn explain(&self, sources: &Sources, missing: Diagnostic) -> Diagnostic {
+        match (&self.procfile, chosen_procfile(sources)) {
+            (Some(_), _) => missing,
+            (None, Some((_, origin))) => {
+                missing.with_help(format!("`PROCFILE` names it ({origin}); `-f FILE` is stronger"))
+            }
+            (None, None) => missing.with_help("go to the directory of the app, or name it with `-f FILE`"),
         }
     }
 
@@ -227,6 +229,15 @@ impl Sources {
             Stronger::Files => in_files().or_else(in_real),
         }
     }
+}
+
+/// What `PROCFILE` says, and who set it. Only where an env file sets it does it mean anything; then the real environment is
+/// stronger than the file, as for every variable.
+fn chosen_procfile(sources: &Sources) -> Option<(PathBuf, Origin)> {
+    let mut all = sources.files.iter().flat_map(|(_, assignments)| assignments);
+    all.find(|assignment| assignment.name == "PROCFILE")?;
+    let environment = sources.environment(&[], &[]);
+    environment.get("PROCFILE").map(|found| (PathBuf::from(&found.value), found.origin.clone()))
 }
 
 fn parse_port(value: &OsStr) -> Option<u16> {

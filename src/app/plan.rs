@@ -43,7 +43,7 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let entries = match need {
         Procfile::Optional if inputs.procfile.is_none() && !file.exists() => None,
         Procfile::Optional | Procfile::Required => diagnostic::read(&file, "Procfile")
-            .map_err(|missing| Diagnostics::from(inputs.explain(missing)))
+            .map_err(|missing| Diagnostics::from(inputs.explain(&sources, missing)))
             .and_then(|text| procfile::parse(&file, &text))
             .map_or_else(|found| errors.gather(found), Some),
     };

@@ -132,8 +132,20 @@ fn t3_an_instance_gets_what_names_it() {
 fn t7_an_env_file_may_name_the_procfile_unless_a_flag_does() {
     let project = Project::new("web: a").file("Procfile.dev", "dev: b").file(".env", "PROCFILE=Procfile.dev");
     assert_eq!(project.remarks()[0], "formation: dev=1");
+    let project = project.variable("PROCFILE", "Procfile.prod");
+    let errors = project.errors();
+    assert!(
+        errors.contains("Procfile.prod: there is no such") && errors.contains("(environment)"),
+        "{errors}"
+    );
+    let project = project.with(|inputs| inputs.stronger = Stronger::Files);
+    assert_eq!(project.remarks()[0], "formation: dev=1");
     let project = project.with(|inputs| inputs.procfile = Some("Procfile".into()));
     assert_eq!(project.remarks()[0], "formation: web=1");
+    let project = Project::new("web: a").file(".env", "A=1\nPROCFILE=nosuch");
+    assert!(project.errors().contains(".env:2); `-f FILE` is stronger"), "{}", project.errors());
+    let project = Project::new("web: a").variable("PROCFILE", "nosuch");
+    assert_eq!(project.remarks()[0], "formation: web=1", "no env file speaks of it");
 }
 
 #[test]
@@ -293,7 +305,7 @@ fn values_of_the_real_environment_pass_as_they_are() {
 
 #[test]
 fn row_28_release_is_not_started_unless_it_is_named() {
-    let said = "the type release is not started unless it is named: supervise start release";
+    let said = "the type `release` is not started unless it is named: `supervise start release`";
     let project = Project::new("release: r\nweb: a\n");
     assert_eq!(
         project.remarks(),

@@ -27,7 +27,7 @@ impl fmt::Display for Notice {
                 write!(f, "ports: {}", ports.join(", "))
             }
             Notice::ReleaseNotStarted => {
-                write!(f, "the type release is not started unless it is named: supervise start release")
+                write!(f, "the type `release` is not started unless it is named: `supervise start release`")
             }
             Notice::SpecFound { file } => write!(f, "the formation is read from {file}"),
             Notice::Overridden { names } => {
