@@ -437,6 +437,8 @@ fn a_count_of_the_spec_above_max_is_an_error_at_its_place() {
     let error = at("defaults: {quantity: 2}");
     assert!(error.contains("supervise.yml:1:22: `defaults.quantity`: is 2"), "{error}");
     assert_eq!(error.matches("error: ").count(), 1, "{error}");
+    let error = Project::new(THREE).file("app.json", r#"{"formation": {"beat": {"quantity": 2}}}"#).errors();
+    assert!(error.contains("app.json: `formation.beat.quantity`: is 2"), "{error}");
     let error = at("formation: {web: {backoff: {first: 60s}}}");
     assert!(error.contains("supervise.yml:1:28: `formation.web.backoff`: `first` is 60s"), "{error}");
     let error = at("formation: {web: {backoff: {first: 9s}}}\ndefaults: {backoff: {max: 5s}}");

@@ -48,6 +48,11 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// For a key that is found otherwise than here.
+    pub(super) fn new(place: Place, trail: String) -> Spot {
+        Spot { place, trail }
+    }
+
     /// What is wrong there.
     pub(super) fn fault(&self, reason: &str) -> Diagnostic {
         Diagnostic::new(self.place.clone(), format!("`{}`: {reason}", self.trail))

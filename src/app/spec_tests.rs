@@ -193,9 +193,14 @@ fn of_app_json_only_the_quantities_are_read() {
     for (text, said) in [
         (
             "{\"formation\":\n {\"web\": {\"quantity\": -1}}}",
-            "app.json:2:24: this is no app.json that can be read",
+            "app.json:2:24: `formation.TYPE.quantity` is a whole number",
         ),
-        ("{", "app.json:1:1: "),
+        ("{", "app.json:1:1: the file ends before it is complete"),
+        (r#"{"formation": {"web": {"quantity": 1}, "web": {"quantity": 2}}}"#, "a type is there twice"),
+        (r#"{"formation": {"web": {"quantity": 1, "quantity": 2}}}"#, "a key is there twice"),
+        (r#"{"formation": {}, "formation": {}}"#, "a key is there twice"),
+        (r#"{"formation": {"web": {"quantity": 100001}}}"#, "100001 is too large"),
+        ("{a}", "this is no JSON that can be read"),
         (r#"{"formation": {"wbe": {"quantity": 1}}}"#, "did you mean `web`?"),
     ] {
         let errors = parse(text).expect_err(text).to_string();
