@@ -13,7 +13,8 @@ use crate::api::TypeName;
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::formation::{MOST_INSTANCES, too_many};
 use super::settings::Settings;
-use super::spec::{Spec, Spot, Spots, TypeSpec, unknown_type};
+use super::spec::{Spec, TypeSpec, unknown_type};
+use super::spot::{Spot, Spots};
 
 /// <https://devcenter.heroku.com/articles/app-json-schema#formation>
 #[derive(Deserialize)]

@@ -70,13 +70,11 @@ impl Inputs {
 
     /// `-f`, else `PROCFILE` in an env file (honcho's habit), else `Procfile`.
     pub(super) fn procfile(&self, sources: &Sources) -> PathBuf {
-        match &self.procfile {
-            Some(procfile) => self.at(procfile),
-            None => {
-                let chosen = chosen_procfile(sources);
-                self.home().join(chosen.map_or_else(|| PathBuf::from("Procfile"), |(file, _)| file))
-            }
+        if let Some(procfile) = &self.procfile {
+            return self.at(procfile);
         }
+        let chosen = chosen_procfile(sources);
+        self.home().join(chosen.map_or_else(|| PathBuf::from("Procfile"), |(file, _)| file))
     }
 
     /// A missing Procfile is often only somewhere else.

@@ -22,6 +22,7 @@ mod settings;
 mod spec;
 #[cfg(test)]
 mod spec_tests;
+mod spot;
 mod yaml;
 
 pub use command::{Command, Form};

@@ -9,7 +9,8 @@ use super::inputs::{FoundSpec, Inputs};
 use super::ports::{self, Base, Ports};
 use super::procfile::{self, Entry};
 use super::settings::{Port, Settings};
-use super::spec::{Spec, Spots};
+use super::spec::Spec;
+use super::spot::Spots;
 use super::{Command, Origin, ProcessType, Release};
 
 /// Works out what runs.

@@ -13,6 +13,7 @@ use super::envfile::is_variable_name;
 use super::formation::{MOST_INSTANCES, too_many};
 use super::limits;
 use super::settings::{Port, Settings};
+use super::spot::{Spot, Spots};
 use super::yaml::{Document, Kind, Node};
 use super::{Leftovers, Restart, Stderr, StopScope};
 
@@ -27,36 +28,6 @@ pub(super) struct Spec {
     pub(super) types: Vec<TypeSpec>,
     /// Whether it is not known what it says for every type: nothing should be concluded from it.
     pub(super) is_unclear: bool,
-}
-
-/// Where settings stand that can be wrong only together with something else.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Spots {
-    /// The count.
-    pub(super) quantity: Option<Spot>,
-    /// The whole of `backoff`.
-    pub(super) backoff: Option<Spot>,
-    /// PORT in `env`.
-    pub(super) port_variable: Option<Place>,
-}
-
-/// A place with the path of its key.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Spot {
-    place: Place,
-    trail: String,
-}
-
-impl Spot {
-    /// For a key that is found otherwise than here.
-    pub(super) fn new(place: Place, trail: String) -> Spot {
-        Spot { place, trail }
-    }
-
-    /// What is wrong there.
-    pub(super) fn fault(&self, reason: &str) -> Diagnostic {
-        Diagnostic::new(self.place.clone(), format!("`{}`: {reason}", self.trail))
-    }
 }
 
 /// What a spec says for one type.
@@ -256,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     fn spot(&self, entry: &Entry<'a>) -> Spot {
-        Spot { place: self.document.place(entry.value), trail: entry.trail.to_string() }
+        Spot::new(self.document.place(entry.value), entry.trail.to_string())
     }
 
     fn settings(&mut self, owner: &Entry<'a>) -> (Settings, Spots) {

@@ -1,0 +1,130 @@
+//! Which lines are understood, and as what.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, String> {
+    Cli::parse_from(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+}
+
+fn start(line: &str) -> StartArgs {
+    match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
+        Command::Start(start) => start,
+        Command::Check | Command::Run(_) | Command::Config(_) => panic!("{line} is a start"),
+    }
+}
+
+#[test]
+fn the_command_is_well_formed() {
+    whole_command().debug_assert();
+}
+
+#[test]
+fn flags_of_the_app_stand_before_or_after_the_verb() {
+    for line in ["supervise -f P -e a,b -e c check", "supervise check -e a,b -e c -f P"] {
+        let cli = parse(line).expect("a valid line");
+        assert_eq!(cli.app.procfile, Some("P".into()), "{line}");
+        assert_eq!(cli.app.env, ["a", "b", "c"].map(PathBuf::from), "{line}");
+    }
+}
+
+#[test]
+fn what_follows_the_command_of_run_belongs_to_it() {
+    for (line, words, env) in [
+        ("supervise run grep -e FOO -f x", vec!["grep", "-e", "FOO", "-f", "x"], vec![]),
+        ("supervise run -e .env sh -c x", vec!["sh", "-c", "x"], vec![".env"]),
+        ("supervise -e .env run -- -weird --help", vec!["-weird", "--help"], vec![".env"]),
+    ] {
+        let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let Command::Run(run) = &cli.command else { panic!("{line} is a run") };
+        assert_eq!(run.command, words, "{line}");
+        assert_eq!(cli.app.env, env.into_iter().map(PathBuf::from).collect::<Vec<_>>(), "{line}");
+    }
+}
+
+#[test]
+fn a_flag_that_mirrors_a_key_becomes_a_setting() {
+    let cli = parse("supervise start -t 500ms --restart never --no-port web=2").expect("a valid line");
+    let inputs = cli.inputs(Vec::new());
+    assert_eq!(inputs.flags.drain, Some(Duration::from_millis(500)));
+    assert_eq!(inputs.flags.restart, Some(Restart::Never));
+    assert_eq!(inputs.ports, Ports::Off);
+    assert_eq!(inputs.formation, ["web=2"]);
+}
+
+#[test]
+fn a_flag_for_color_wins_over_every_variable() {
+    let set = Some(OsStr::new("1"));
+    for (choice, no_color, force, expected) in [
+        (Choice::Auto, None, None, Choice::Auto),
+        (Choice::Auto, set, None, Choice::Never),
+        (Choice::Auto, None, set, Choice::Always),
+        (Choice::Auto, None, Some(OsStr::new("0")), Choice::Auto),
+        (Choice::Auto, set, set, Choice::Never),
+        (Choice::Always, set, None, Choice::Always),
+        (Choice::Never, None, set, Choice::Never),
+    ] {
+        assert_eq!(weigh_color(choice, no_color, force), expected, "{choice:?} {no_color:?} {force:?}");
+    }
+    let environment = [("NO_COLOR".into(), "".into()), ("CLICOLOR_FORCE".into(), "1".into())];
+    let settings = start("supervise start").stream_settings(&environment, false);
+    assert_eq!(settings.color, Choice::Always, "an empty NO_COLOR is none");
+}
+
+#[test]
+fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
+    let plain = start("supervise start");
+    assert_eq!(plain.stream_settings(&[], true).when_gone, WhenGone::Drop);
+    assert_eq!(plain.stream_settings(&[], false).when_gone, WhenGone::Drain);
+    assert_eq!(
+        start("supervise start --when-gone drain").stream_settings(&[], true).when_gone,
+        WhenGone::Drain
+    );
+}
+
+#[test]
+fn what_belongs_to_a_later_version_is_refused_by_name() {
+    for (line, name) in [
+        ("supervise ps --json", "`ps`"),
+        ("supervise scale web=3", "`scale`"),
+        ("supervise logs -f --help", "`logs`"),
+        ("supervise start --socket /x web", "`--socket`"),
+        ("supervise start -D", "`--detach`"),
+        ("supervise run --release 3 ls", "`--release`"),
+        ("supervise --socket x start", "`--socket`"),
+        ("supervise -D start", "`--detach`"),
+        ("supervise start --http", "`--http`"),
+    ] {
+        let error = parse(line).expect_err(line);
+        assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
+    }
+}
+
+#[test]
+fn ports_are_given_out_or_not() {
+    assert!(parse("supervise start -p 3000 --no-port").is_err());
+    for line in ["-p 0", "-p 65536", "-p web", "--port-step 0"] {
+        assert!(parse(&format!("supervise start {line}")).is_err(), "{line}");
+    }
+    for line in ["supervise start -p 3000 --port-step 10", "supervise -p 3000 --port-step 10 check"] {
+        let inputs = parse(line).expect("a valid line").inputs(Vec::new());
+        assert_eq!(inputs.ports, Ports::On { base: Some(3000), step: 10 }, "{line}");
+    }
+}
+
+#[test]
+fn what_stands_on_both_sides_of_the_verb_is_read_in_order_or_refused() {
+    let cli = parse("supervise -e a -e b run -e c ls").expect("a valid line");
+    assert_eq!(cli.app.env, ["a", "b", "c"].map(PathBuf::from));
+    for line in ["-f a start -f b", "-p 1 config -p 2", "--spec a check --spec a", "start -f a -f b"] {
+        let error = parse(&format!("supervise {line}")).expect_err(line);
+        assert!(error.contains("before and after") || error.contains("multiple times"), "{line}: {error}");
+    }
+    assert!(parse("supervise -p 3000 start --no-port").is_err());
+}
+
+#[test]
+fn before_the_command_of_run_only_flags_of_ours_are_flags() {
+    for line in ["run --bogus", "run --prot 80 ls", "run -v ls", "run"] {
+        assert!(parse(&format!("supervise {line}")).is_err(), "{line}");
+    }
+}
