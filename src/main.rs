@@ -56,11 +56,7 @@ fn run_formation(
     speak_up(start.verbose);
     let release = match app::plan(inputs) {
         Ok(release) => release,
-        Err(errors) => {
-            // Where stderr is gone there is nobody to tell.
-            let _ = write!(stderr(), "{errors}");
-            return Ok(client::BAD_INPUT);
-        }
+        Err(errors) => return Ok(client::refuse(&errors, &mut stderr())),
     };
     let options = daemon::Options {
         fail_fast: if start.fail_fast { FailFast::Yes } else { FailFast::No },

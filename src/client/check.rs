@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::app::{self, Inputs};
 
-use super::BAD_INPUT;
+use super::refuse;
 
 /// Names the process types on `out`, or everything that is wrong on `err`; the answer is the exit code.
 ///
@@ -17,9 +17,6 @@ pub fn check(inputs: &Inputs, out: &mut dyn Write, err: &mut dyn Write) -> io::R
             writeln!(out, "valid procfile detected ({})", names.join(", "))?;
             Ok(0)
         }
-        Err(errors) => {
-            write!(err, "{errors}")?;
-            Ok(BAD_INPUT)
-        }
+        Err(errors) => Ok(refuse(&errors, err)),
     }
 }

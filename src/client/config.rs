@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::app::{self, Diagnostics, Environment, Inputs};
 
-use super::BAD_INPUT;
+use super::refuse;
 
 /// Whether values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +39,7 @@ pub fn config(
             }
             Ok(0)
         }
-        Err(errors) => {
-            write!(err, "{errors}")?;
-            Ok(BAD_INPUT)
-        }
+        Err(errors) => Ok(refuse(&errors, err)),
     }
 }
 

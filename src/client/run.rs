@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::app::{self, Environment, Form, Inputs, Release};
 
-use super::BAD_INPUT;
+use super::{BAD_INPUT, refuse};
 
 /// POSIX, Shell Command Language, 2.8.2: the command was not found.
 const NOT_FOUND: u8 = 127;
@@ -29,8 +29,7 @@ pub fn run(inputs: &Inputs, command: &[OsString], err: &mut dyn Write) -> io::Re
     let release = match app::plan_one_off(inputs) {
         Ok(release) => release,
         Err(errors) => {
-            write!(err, "{errors}")?;
-            return Ok(BAD_INPUT);
+            return Ok(refuse(&errors, err));
         }
     };
     let Resolved { shell, words, environment } = resolve(&release, command);

@@ -156,3 +156,22 @@ fn a_formation_that_is_wrong_starts_nothing() {
         )
         .run();
 }
+
+#[test]
+fn wrong_input_is_wrong_though_nobody_hears_of_it() {
+    let directory = std::env::temp_dir().join(format!("supervise-cli-unheard-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
+    std::fs::write(directory.join("Procfile"), "web\n").expect("it is ours");
+    let (reader, writer) = std::io::pipe().expect("descriptors are left");
+    drop(reader);
+    // With SIGPIPE at its default it would just die of it.
+    let script = "trap '' PIPE; exec \"$0\" check";
+    let status = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_supervise")])
+        .current_dir(&directory)
+        .stderr(writer)
+        .status()
+        .expect("there is a shell");
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+    assert_eq!(status.code(), Some(2));
+}
