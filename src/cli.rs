@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::api::parse_duration;
 use crate::app::{Expansion, Inputs, Ports, Restart, Selection, Settings, Stronger};
+use crate::daemon::LeftoversOfEarlierRuns;
 use crate::stream::{self, Choice, Format, WhenGone, WhenSlow};
 
 /// A Procfile-driven process supervisor: one file, one command.
@@ -205,10 +206,10 @@ pub struct StartArgs {
         long,
         value_name = "FATE",
         default_value = "stop",
-        value_parser = words(&Leftovers::WORDS),
+        value_parser = words(&LEFTOVERS),
         env = "SUPERVISE_LEFTOVERS"
     )]
-    pub leftovers: Leftovers,
+    pub leftovers: LeftoversOfEarlierRuns,
     /// What the lines look like
     #[arg(
         long,
@@ -298,21 +299,11 @@ pub struct ConfigArgs {
     pub show_values: bool,
 }
 
-/// What becomes of processes that an earlier run left behind when its supervisor was killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leftovers {
-    /// They are named and stopped first.
-    Stop,
-    /// They are named and let be.
-    Ignore,
-    /// They are named and nothing is started.
-    Fail,
-}
-
-impl Leftovers {
-    const WORDS: [(&str, Leftovers); 3] =
-        [("stop", Leftovers::Stop), ("ignore", Leftovers::Ignore), ("fail", Leftovers::Fail)];
-}
+const LEFTOVERS: [(&str, LeftoversOfEarlierRuns); 3] = [
+    ("stop", LeftoversOfEarlierRuns::Stop),
+    ("ignore", LeftoversOfEarlierRuns::Ignore),
+    ("fail", LeftoversOfEarlierRuns::Fail),
+];
 
 const FORMATS: [(&str, Format); 3] = [("text", Format::Text), ("json", Format::Json), ("raw", Format::Raw)];
 

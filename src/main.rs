@@ -5,9 +5,9 @@ use std::io::{self, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use supervise::app::{self, Inputs};
-use supervise::cli::{Cli, Command, Leftovers, StartArgs};
+use supervise::cli::{Cli, Command, StartArgs};
 use supervise::client::{self, Values};
-use supervise::daemon::{self, Inherited, LeftoversOfEarlierRuns};
+use supervise::daemon::{self, Inherited};
 use supervise::supervisor::FailFast;
 
 /// The exit code where the system refused us something before anything was started.
@@ -60,11 +60,7 @@ fn run_formation(
     };
     let options = daemon::Options {
         fail_fast: if start.fail_fast { FailFast::Yes } else { FailFast::No },
-        leftovers: match start.leftovers {
-            Leftovers::Stop => LeftoversOfEarlierRuns::Stop,
-            Leftovers::Ignore => LeftoversOfEarlierRuns::Ignore,
-            Leftovers::Fail => LeftoversOfEarlierRuns::Fail,
-        },
+        leftovers: start.leftovers,
         stream: start.stream_settings(environment, std::process::id() == 1),
         trace: start.trace.clone(),
     };
