@@ -6,10 +6,17 @@ mod duration;
 mod exit;
 mod name;
 mod notice;
+pub mod place;
+mod refusal;
+mod request;
 mod signal;
+mod status;
 
 pub use duration::{brief, parse_duration};
 pub use exit::ExitStatus;
 pub use name::{InstanceId, InvalidTypeName, Pid, SlotName, TypeName};
 pub use notice::{Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
+pub use refusal::Refusal;
+pub use request::{Accepted, Answer, Change, Effect, Request, RequestId, Target, Verb, When, Will};
 pub use signal::{Signal, UnknownSignal};
+pub use status::{ExitReason, Formation, LastExit, ProcessStatus, State, Status};

@@ -102,8 +102,9 @@ impl<'de> Deserialize<'de> for TypeName {
     }
 }
 
-/// One numbered place in the formation: `web.1`. Numbers begin at 1.
+/// One numbered place in the formation: `web.1`, also in JSON. Numbers begin at 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SlotName {
     /// Whose place it is.
     pub process_type: TypeName,
@@ -114,6 +115,33 @@ pub struct SlotName {
 impl fmt::Display for SlotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.process_type, self.number)
+    }
+}
+
+impl FromStr for SlotName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SlotName, String> {
+        let parts =
+            text.rsplit_once('.').and_then(|(name, number)| Some((name.parse().ok()?, number.parse().ok()?)));
+        match parts {
+            Some((process_type, number)) if number > 0 => Ok(SlotName { process_type, number }),
+            Some(_) | None => Err(format!("`{text}` is no slot: one is TYPE.N, as in `web.1`")),
+        }
+    }
+}
+
+impl TryFrom<String> for SlotName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SlotName, String> {
+        text.parse()
+    }
+}
+
+impl From<SlotName> for String {
+    fn from(name: SlotName) -> String {
+        name.to_string()
     }
 }
 

@@ -14,7 +14,7 @@ use nix::unistd::pipe2;
 use crate::api::{InstanceId, Pid, Signal, SlotName};
 use crate::app::{Leftovers, ProcessType, Release, Stderr};
 use crate::stream::{Channel, Source, Stream};
-use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Target};
+use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::clock::Clock;
 use super::family::{Family, LeaderState, Strangers};
@@ -250,19 +250,19 @@ impl Host {
         &mut self,
         slot: SlotKey,
         instance: InstanceId,
-        target: Target,
+        target: Whom,
         signal: Signal,
         inbox: &mut VecDeque<Event>,
     ) {
         let Some(kin) = self.family.kin(instance) else { return };
         let unreaped = kin.leader_state == LeaderState::Unreaped;
         let result = match target {
-            Target::Leader if unreaped => kill::process(kin.leader, signal),
-            Target::Group if unreaped => kill::group(kin.leader, signal),
+            Whom::Leader if unreaped => kill::process(kin.leader, signal),
+            Whom::Group if unreaped => kill::group(kin.leader, signal),
             // Its number may be anybody's by now.
-            Target::Leader | Target::Group => Ok(()),
-            Target::Everyone | Target::Strays => {
-                let everyone = target == Target::Everyone;
+            Whom::Leader | Whom::Group => Ok(()),
+            Whom::Everyone | Whom::Strays => {
+                let everyone = target == Whom::Everyone;
                 let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
                 let descendants = self.family.descendants(instance);
                 let in_group = |stat: &&Stat| stat.group == kin.leader.raw();

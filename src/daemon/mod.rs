@@ -5,6 +5,7 @@
 //! there; it never waits for a child, a client or the reader of our stdout.
 
 mod clock;
+mod control;
 mod family;
 mod host;
 mod inherited;

@@ -23,7 +23,7 @@ pub enum Action {
         /// Which life.
         instance: InstanceId,
         /// Whom.
-        target: Target,
+        target: Whom,
         /// With what.
         signal: Signal,
     },
@@ -34,7 +34,7 @@ pub enum Action {
         /// Which life.
         instance: InstanceId,
         /// Whom.
-        target: Target,
+        target: Whom,
     },
     /// Say who of an instance is alive: answered by `Remaining`.
     Look {
@@ -81,7 +81,7 @@ pub enum Farewell {
 
 /// Who of an instance is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Target {
+pub enum Whom {
     /// The process that we started.
     Leader,
     /// Its process group.

@@ -30,7 +30,7 @@ use crate::app::{Form, Policy, ProcessType};
 use backoff::Dice;
 use course::{Course, Job};
 
-pub use action::{Action, Farewell, Target};
+pub use action::{Action, Farewell, Whom};
 pub use event::{Event, SpawnError, SpawnErrorKind};
 pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Slot, SlotKey};
 pub use time::Time;

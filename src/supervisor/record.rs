@@ -7,7 +7,7 @@ use crate::app::{Leftovers, StopScope};
 
 use super::{
     Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Record, SlotKey, SpawnError,
-    Step, Supervisor, Target, millis,
+    Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -94,9 +94,9 @@ impl Supervisor {
                 }
                 let policy = self.policy(key);
                 let (signal, target) = match policy.stop_scope {
-                    StopScope::Leader => (policy.stop_signal, Target::Everyone),
+                    StopScope::Leader => (policy.stop_signal, Whom::Everyone),
                     // The group has had it.
-                    StopScope::Group => (policy.stop_signal, Target::Strays),
+                    StopScope::Group => (policy.stop_signal, Whom::Strays),
                 };
                 step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
                 self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
@@ -163,7 +163,7 @@ impl Supervisor {
         } else if self.say_exit(step, key, life, status, &living) {
             let policy = self.policy(key);
             let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
-            step.order(Action::Stop { slot: key, instance: life.instance, target: Target::Everyone, signal });
+            step.order(Action::Stop { slot: key, instance: life.instance, target: Whom::Everyone, signal });
             let (body, ending) = (Body::Rest(living), Ending::Own(outcome));
             self.enter(key, Phase::Draining { life, body, deadline, ending });
             if self.habits.fail_fast == FailFast::Yes {

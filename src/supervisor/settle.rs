@@ -16,7 +16,7 @@ use crate::app::{Leftovers, StopScope};
 
 use super::course::Course;
 use super::{
-    Action, Body, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Target,
+    Action, Body, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Whom,
     millis,
 };
 
@@ -107,8 +107,8 @@ impl Supervisor {
     fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life) {
         let policy = self.policy(key);
         let target = match policy.stop_scope {
-            StopScope::Leader => Target::Leader,
-            StopScope::Group => Target::Group,
+            StopScope::Leader => Whom::Leader,
+            StopScope::Group => Whom::Group,
         };
         let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
         step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
@@ -130,9 +130,9 @@ impl Supervisor {
     pub(super) fn order_kill(&mut self, step: &mut Step, key: SlotKey, life: Life) {
         let policy = self.policy(key);
         let target = match (policy.leftovers, policy.stop_scope) {
-            (Leftovers::Stop, StopScope::Leader | StopScope::Group) => Target::Everyone,
-            (Leftovers::Leave, StopScope::Leader) => Target::Leader,
-            (Leftovers::Leave, StopScope::Group) => Target::Group,
+            (Leftovers::Stop, StopScope::Leader | StopScope::Group) => Whom::Everyone,
+            (Leftovers::Leave, StopScope::Leader) => Whom::Leader,
+            (Leftovers::Leave, StopScope::Group) => Whom::Group,
         };
         step.order(Action::Kill { slot: key, instance: life.instance, target });
         if let Course::Ending(end) = &mut self.course {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use supervise::api::{ExitStatus, InstanceId, Notice, Pid, Process, Signal};
 use supervise::app::Policy;
 use supervise::supervisor::{
-    Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Target, Time,
+    Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Time, Whom,
 };
 
 use crate::ledger::Checked;
@@ -336,7 +336,7 @@ impl World {
                 self.send(*slot, *instance, *target, Signal::KILL, |nature| {
                     nature.kill.map(|delay| (delay, KILLED))
                 });
-                if *target == Target::Everyone {
+                if *target == Whom::Everyone {
                     self.bear(*instance);
                 }
             }
@@ -388,7 +388,7 @@ impl World {
         &mut self,
         slot: SlotKey,
         instance: InstanceId,
-        target: Target,
+        target: Whom,
         signal: Signal,
         reaction: impl Fn(Nature) -> Option<(Duration, ExitStatus)>,
     ) {
@@ -399,12 +399,12 @@ impl World {
             return;
         }
         let meant = |place| match target {
-            Target::Leader => false,
-            Target::Group => place == Place::Group,
-            Target::Everyone => true,
-            Target::Strays => place == Place::Stray,
+            Whom::Leader => false,
+            Whom::Group => place == Place::Group,
+            Whom::Everyone => true,
+            Whom::Strays => place == Place::Stray,
         };
-        let leader = (being.leader_lives && target != Target::Strays).then_some((being.leader, being.nature));
+        let leader = (being.leader_lives && target != Whom::Strays).then_some((being.leader, being.nature));
         let others = being.members.iter().filter(|(_, other)| meant(other.place));
         let others = others.map(|(pid, other)| (*pid, other.nature));
         let deaths: Vec<(Duration, Death)> = leader

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use supervise::api::{ExitStatus, Notice, Process, SlotName, Then, TypeName, Verdict};
-use supervise::supervisor::{Action, SlotKey, Target};
+use supervise::supervisor::{Action, SlotKey, Whom};
 
 /// The line of an action.
 pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> String {
@@ -26,12 +26,12 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
     }
 }
 
-fn whom(target: Target) -> &'static str {
+fn whom(target: Whom) -> &'static str {
     match target {
-        Target::Leader => "the leader",
-        Target::Group => "the group",
-        Target::Everyone => "everyone",
-        Target::Strays => "the strays",
+        Whom::Leader => "the leader",
+        Whom::Group => "the group",
+        Whom::Everyone => "everyone",
+        Whom::Strays => "the strays",
     }
 }
 

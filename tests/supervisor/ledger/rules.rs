@@ -7,7 +7,7 @@ use supervise::api::{Cause, Notice, Signal, Then, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
     Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, STARTS_PER_STEP,
-    STUCK_AFTER, SlotKey, Supervisor, Target, Time,
+    STUCK_AFTER, SlotKey, Supervisor, Time, Whom,
 };
 
 use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Stage, Step, Told, Waits};
@@ -33,7 +33,7 @@ impl Ledger {
                 Action::Kill { slot, instance, target } => {
                     self.check_target(*slot, *instance, *target);
                     let leave = step.rules.members[slot.type_index].policy.leftovers == Leftovers::Leave;
-                    assert!(!leave || *target != Target::Everyone, "leftovers are let be: {action:?}");
+                    assert!(!leave || *target != Whom::Everyone, "leftovers are let be: {action:?}");
                     let asked = self.haste == Haste::Asked;
                     let life = self.life(*slot, *instance);
                     let due = life.deadline.is_some_and(|deadline| deadline <= step.now);
@@ -88,15 +88,12 @@ impl Ledger {
         assert!(self.lives.insert(slot, life).is_none(), "at most one live instance in a slot: {slot:?}");
     }
 
-    fn check_target(&mut self, slot: SlotKey, instance: InstanceId, target: Target) {
+    fn check_target(&mut self, slot: SlotKey, instance: InstanceId, target: Whom) {
         match self.life(slot, instance).stage {
             Stage::Ordered => panic!("{instance:?} is not born yet"),
-            Stage::Led => assert_ne!(target, Target::Strays, "the leader first"),
+            Stage::Led => assert_ne!(target, Whom::Strays, "the leader first"),
             Stage::Orphaned { .. } => {
-                assert!(
-                    matches!(target, Target::Everyone | Target::Strays),
-                    "{target:?}: there is no leader"
-                );
+                assert!(matches!(target, Whom::Everyone | Whom::Strays), "{target:?}: there is no leader");
             }
         }
     }

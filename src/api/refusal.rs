@@ -1,0 +1,129 @@
+//! Why a request is refused: typed, with one word for programs and a sentence for people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SlotName, TypeName};
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// There is no type of that name.
+    UnknownProcessType {
+        /// What was asked for.
+        name: String,
+        /// Which there are.
+        known: Vec<TypeName>,
+    },
+    /// A target that means nobody.
+    UnknownTarget {
+        /// What was asked for.
+        target: String,
+        /// Which types there are.
+        known: Vec<TypeName>,
+    },
+    /// The supervisor is ending.
+    ShuttingDown,
+    /// None of the slots meant has a process that could get a signal.
+    NotRunning {
+        /// Them.
+        slots: Vec<SlotName>,
+    },
+    /// More instances than the type's `max`.
+    OverMax {
+        /// Which type.
+        process_type: TypeName,
+        /// How many it would have.
+        count: i64,
+        /// How many it may have.
+        max: u32,
+    },
+    /// Fewer than none.
+    BelowZero {
+        /// Which type.
+        process_type: TypeName,
+        /// How many it has.
+        count: u32,
+        /// How many more were asked for, which is negative.
+        by: i64,
+    },
+    /// Two slots would get the same PORT.
+    PortClash {
+        /// The slot that would be new.
+        slot: SlotName,
+        /// The slot that has the PORT.
+        holder: SlotName,
+        /// The PORT.
+        port: u16,
+    },
+    /// A slot would get a PORT above 65535.
+    PortTooHigh {
+        /// Which.
+        slot: SlotName,
+        /// The number.
+        port: u32,
+    },
+    /// The files cannot be used; what runs goes on as it was.
+    Invalid {
+        /// All that is wrong, as `check` says it.
+        errors: String,
+    },
+}
+
+impl Refusal {
+    /// One word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::UnknownProcessType { .. } => "unknown_process_type",
+            Refusal::UnknownTarget { .. } => "unknown_target",
+            Refusal::ShuttingDown => "shutting_down",
+            Refusal::NotRunning { .. } => "not_running",
+            Refusal::OverMax { .. } => "over_max",
+            Refusal::BelowZero { .. } => "below_zero",
+            Refusal::PortClash { .. } => "port_clash",
+            Refusal::PortTooHigh { .. } => "port_too_high",
+            Refusal::Invalid { .. } => "invalid_configuration",
+        }
+    }
+}
+
+/// The sentence, with what to do next.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::UnknownProcessType { name, known } => {
+                write!(f, "there is no process type `{name}`; there is {}", list(known))
+            }
+            Refusal::UnknownTarget { target, known } => {
+                write!(f, "`{target}` means nobody; the types are {}, a slot is TYPE.N", list(known))
+            }
+            Refusal::ShuttingDown => write!(f, "the supervisor is shutting down"),
+            Refusal::NotRunning { slots } => {
+                let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
+                write!(f, "not running: {}", slots.join(", "))
+            }
+            Refusal::OverMax { process_type, count, max } => {
+                write!(f, "{process_type}={count} is more than its `max` of {max}")
+            }
+            Refusal::BelowZero { process_type, count, by } => {
+                write!(f, "{process_type}{by:+} is less than none: there are {count}")
+            }
+            Refusal::PortClash { slot, holder, port } => {
+                write!(f, "{slot} would get PORT {port}, which {holder} has; start with a larger --port-step")
+            }
+            Refusal::PortTooHigh { slot, port } => {
+                write!(f, "{slot} would get PORT {port}, above 65535; start with a lower --port")
+            }
+            Refusal::Invalid { errors } => write!(f, "nothing was changed: {}", errors.trim_end()),
+        }
+    }
+}
+
+fn list(known: &[TypeName]) -> String {
+    if known.is_empty() {
+        return "none".to_owned();
+    }
+    known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
