@@ -63,6 +63,7 @@ fn run_formation(
         leftovers: start.leftovers,
         stream: start.stream_settings(environment, std::process::id() == 1),
         trace: start.trace.clone(),
+        inputs: inputs.clone(),
     };
     daemon::start(release, options, inherited)
 }

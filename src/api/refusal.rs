@@ -25,6 +25,8 @@ pub enum Refusal {
     },
     /// The supervisor is ending.
     ShuttingDown,
+    /// The files are being read again already.
+    Busy,
     /// None of the slots meant has a process that could get a signal.
     NotRunning {
         /// Them.
@@ -79,6 +81,7 @@ impl Refusal {
             Refusal::UnknownProcessType { .. } => "unknown_process_type",
             Refusal::UnknownTarget { .. } => "unknown_target",
             Refusal::ShuttingDown => "shutting_down",
+            Refusal::Busy => "busy",
             Refusal::NotRunning { .. } => "not_running",
             Refusal::OverMax { .. } => "over_max",
             Refusal::BelowZero { .. } => "below_zero",
@@ -100,6 +103,7 @@ impl fmt::Display for Refusal {
                 write!(f, "`{target}` means nobody; the types are {}, a slot is TYPE.N", list(known))
             }
             Refusal::ShuttingDown => write!(f, "the supervisor is shutting down"),
+            Refusal::Busy => write!(f, "the files are being read again already; try again in a moment"),
             Refusal::NotRunning { slots } => {
                 let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
                 write!(f, "not running: {}", slots.join(", "))

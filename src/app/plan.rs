@@ -91,7 +91,7 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     // The file was just read: it can only have gone away since.
     let procfile = file.canonicalize().unwrap_or(file);
     let environment = sources.environment(&spec.defaults.env, &[]);
-    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, remarks })
+    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, control: None, remarks })
 }
 
 impl Diagnostics {

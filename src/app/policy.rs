@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Signal;
 
 /// Everything about a process type that the supervisor and the host follow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// When an instance that ended is started again.
     pub restart: Restart,

@@ -20,6 +20,8 @@ pub struct Release {
     pub types: Vec<ProcessType>,
     /// The variables that every process of the app gets, whatever its type.
     pub environment: Environment,
+    /// The control socket, where there is one.
+    pub control: Option<PathBuf>,
     /// What the user should know before anything starts, in order: the formation, the ports, overridden variables ...
     pub remarks: Vec<Notice>,
 }
@@ -65,6 +67,9 @@ impl Release {
         let mut environment = self.at_root(process_type.environment.clone());
         environment.set("SUPERVISE_TYPE", process_type.name.as_str(), Origin::Injected);
         environment.set("SUPERVISE_RELEASE_ID", &self.id, Origin::Injected);
+        if let Some(control) = &self.control {
+            environment.set("SUPERVISE_CONTROL", control, Origin::Injected);
+        }
         environment
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Strangers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kin {
     pub(super) slot: SlotKey,
+    /// Which edition of its type it was started with.
+    pub(super) edition: usize,
     pub(super) leader: Pid,
     pub(super) leader_state: LeaderState,
 }
@@ -65,8 +67,8 @@ impl Family {
         format!("{}-{}", self.mark, instance.0)
     }
 
-    pub(super) fn born(&mut self, slot: SlotKey, instance: InstanceId, leader: Pid) {
-        self.lives.insert(instance, Kin { slot, leader, leader_state: LeaderState::Unreaped });
+    pub(super) fn born(&mut self, slot: SlotKey, instance: InstanceId, edition: usize, leader: Pid) {
+        self.lives.insert(instance, Kin { slot, edition, leader, leader_state: LeaderState::Unreaped });
         self.leaders.insert(leader.raw(), instance);
     }
 
@@ -96,6 +98,11 @@ impl Family {
         {
             kin.leader_state = LeaderState::Reaped;
         }
+    }
+
+    /// There is an instance now whose descendants are let be: any stranger could be one of them.
+    pub(super) fn let_strangers_be(&mut self) {
+        self.strangers = Strangers::LetBe;
     }
 
     /// From now on everything ends.

@@ -1,28 +1,31 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
-use std::collections::VecDeque;
-use std::ffi::CString;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{InstanceId, Pid, Signal, SlotName};
-use crate::app::{Leftovers, ProcessType, Release, Stderr};
+use crate::api::{Answer, InstanceId, Pid, Request, RequestId, Signal, SlotName};
+use crate::app::{self, Diagnostics, Inputs, Leftovers, Release, Stderr};
 use crate::stream::{Channel, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
+use super::Fact;
 use super::clock::Clock;
+use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::port;
 use super::proc::{self, Stat};
-use super::program::{self, Prepared};
+use super::program;
 use super::reaper;
 use super::room::{self, Purpose};
 use super::spawn::{Setting, Spawner};
@@ -30,9 +33,17 @@ use super::watch::Watch;
 
 /// The hands of the supervisor.
 pub(super) struct Host {
-    programs: Vec<Prepared>,
-    release: Release,
-    root: CString,
+    editions: Editions,
+    /// What was read again, until the supervisor says whether it holds.
+    candidate: Option<Candidate>,
+    /// Where our socket is.
+    control: Option<PathBuf>,
+    /// Where the files are.
+    inputs: Inputs,
+    facts: mpsc::Sender<Fact>,
+    /// Who waits for an answer.
+    replies: HashMap<RequestId, oneshot::Sender<Answer>>,
+    next_request: u64,
     spawner: Spawner,
     null: File,
     /// Where a type's spec is silent about stderr.
@@ -56,27 +67,25 @@ impl Host {
         inherited: Inherited,
         stderr: Stderr,
         stream: Stream,
-        watch: Watch,
+        inputs: Inputs,
+        facts: mpsc::Sender<Fact>,
     ) -> io::Result<Host> {
-        let root = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
-        let lets_be = |process_type: &ProcessType| process_type.policy.leftovers == Leftovers::Leave;
-        let strangers = if release.types.iter().filter(|process_type| process_type.quantity > 0).any(lets_be)
-        {
-            Strangers::LetBe
-        } else if std::process::id() == 1 {
-            Strangers::OfNobody
-        } else {
-            Strangers::OfTheLast
-        };
+        let strangers =
+            if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
+        let control = release.control.clone();
         Ok(Host {
-            programs: release.types.iter().map(|kind| Prepared::new(&release, kind)).collect(),
-            release,
-            root,
+            editions: Editions::new(release)?,
+            candidate: None,
+            control,
+            inputs,
+            watch: Watch::new(facts.clone()),
+            facts,
+            replies: HashMap::new(),
+            next_request: 1,
             spawner: Spawner::new(inherited)?,
             null: File::open("/dev/null")?,
             stderr,
             family: Family::new(mark, strangers),
-            watch,
             stream,
             newborn: Vec::new(),
             clock: Clock::start(),
@@ -102,11 +111,14 @@ impl Host {
     pub(super) fn perform(&mut self, action: Action, inbox: &mut VecDeque<Event>) {
         tracing::trace!(?action);
         match action {
-            Action::Spawn { slot, instance } => self.spawn(slot, instance, inbox),
+            Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
             Action::Stop { slot, instance, target, signal } => {
                 self.signal(slot, instance, target, signal, inbox);
                 // A refusal would be the same as for the signal before.
                 self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
+            }
+            Action::Signal { slot, instance, signal } => {
+                self.signal(slot, instance, Whom::Leader, signal, inbox);
             }
             Action::Kill { slot, instance, target } => {
                 self.signal(slot, instance, target, Signal::KILL, inbox);
@@ -121,6 +133,18 @@ impl Host {
             Action::Pass { signal } => self.pass(signal, inbox),
             Action::Suspend => self.suspend(),
             Action::Resume => self.signal_groups(Signal::CONT),
+            Action::Reread => self.reread(inbox),
+            Action::Adopt => {
+                if let Some(candidate) = self.candidate.take() {
+                    self.editions.adopt(candidate);
+                }
+            }
+            Action::Reply { id, answer } => {
+                if let Some(reply) = self.replies.remove(&id) {
+                    // Who has gone away meanwhile is not told.
+                    let _ = reply.send(answer);
+                }
+            }
             Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
             Action::Announce { notice, after: None } => self.stream.notice(notice),
             Action::ReadOn => {
@@ -144,7 +168,7 @@ impl Host {
         let dead = reaper::peek()?;
         let event = self.family.led_by(dead.pid).map(|(instance, slot)| {
             let living = self.family.descendants(instance);
-            match self.release.types[slot.type_index].policy.leftovers {
+            match self.leftovers(slot, instance) {
                 Leftovers::Stop => self.watch.over(instance, &living),
                 // Nobody waits for them.
                 Leftovers::Leave => {}
@@ -184,21 +208,77 @@ impl Host {
         self.watch.unwatched()
     }
 
-    fn spawn(&mut self, slot: SlotKey, instance: InstanceId, inbox: &mut VecDeque<Event>) {
-        let port = self.release.types[slot.type_index].port_of(slot.number);
+    /// The event of somebody's request, whose answer goes there.
+    pub(super) fn requested(&mut self, request: Request, reply: oneshot::Sender<Answer>) -> Event {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.replies.insert(id, reply);
+        Event::Requested { id, request }
+    }
+
+    /// The event of the files having been read again.
+    pub(super) fn planned(&mut self, planned: Result<Release, Diagnostics>) -> Event {
+        let compared = match planned {
+            Ok(release) => {
+                let release = Release { control: self.control.clone(), ..release };
+                self.editions.compare(release).map_err(|error| error.to_string())
+            }
+            Err(errors) => Err(errors.to_string()),
+        };
+        match compared {
+            Ok((types, candidate)) => {
+                self.candidate = Some(candidate);
+                Event::Reread { types }
+            }
+            Err(errors) => Event::Unreadable { errors },
+        }
+    }
+
+    /// On a thread of its own: a disk may take its time.
+    fn reread(&mut self, inbox: &mut VecDeque<Event>) {
+        let (inputs, facts) = (self.inputs.clone(), self.facts.clone());
+        let read = move || {
+            let planned = app::plan(&inputs);
+            // An error means that the loop has ended and does not want to know.
+            let _ = facts.blocking_send(Fact::Planned(Box::new(planned)));
+        };
+        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read) {
+            inbox.push_back(Event::Unreadable { errors: format!("no thread to read the files: {error}") });
+        }
+    }
+
+    /// What becomes of descendants that outlive the leader of an instance.
+    fn leftovers(&self, slot: SlotKey, instance: InstanceId) -> Leftovers {
+        let edition = self.family.kin(instance).map_or(0, |kin| kin.edition);
+        self.editions.edition(slot.type_index, edition).process_type.policy.leftovers
+    }
+
+    fn spawn(
+        &mut self,
+        slot: SlotKey,
+        instance: InstanceId,
+        edition: usize,
+        inbox: &mut VecDeque<Event>,
+    ) {
+        let port = self.editions.edition(slot.type_index, edition).process_type.port_of(slot.number);
         if let Some(port) = port
             && port::taken(port)
         {
             inbox.push_back(Event::PortTaken { slot, instance, holder: port::holder(port) });
         }
-        match self.try_spawn(slot, instance) {
+        match self.try_spawn(slot, instance, edition) {
             Ok(pid) => inbox.push_back(Event::Spawned { slot, instance, pid }),
             Err(error) => inbox.push_back(Event::SpawnFailed { slot, instance, error }),
         }
     }
 
-    fn try_spawn(&mut self, slot: SlotKey, instance: InstanceId) -> Result<Pid, SpawnError> {
-        let process_type = &self.release.types[slot.type_index];
+    fn try_spawn(
+        &mut self,
+        slot: SlotKey,
+        instance: InstanceId,
+        edition: usize,
+    ) -> Result<Pid, SpawnError> {
+        let Edition { process_type, prepared, root } = self.editions.edition(slot.type_index, edition);
         let name = SlotName { process_type: process_type.name.clone(), number: slot.number };
         let shortage = |what: &str, errno: Errno| SpawnError {
             kind: SpawnErrorKind::Shortage,
@@ -220,11 +300,10 @@ impl Host {
             Stderr::Split => Some(pipe()?),
         };
 
-        let prepared = &self.programs[slot.type_index];
         let own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         let setting = Setting {
             environment: [&prepared.environment, &own],
-            directory: &self.root,
+            directory: &root.text,
             limits: &process_type.limits,
             stdin: self.null.as_raw_fd(),
             stdout: &out_writing,
@@ -234,10 +313,14 @@ impl Host {
             if let Some(corpse) = failure.corpse {
                 reaper::reap(corpse);
             }
-            prepared.explain(failure, &self.release.root)
+            prepared.explain(failure, &root.path)
         })?;
 
-        self.family.born(slot, instance, pid);
+        self.family.born(slot, instance, edition, pid);
+        match process_type.policy.leftovers {
+            Leftovers::Stop => {}
+            Leftovers::Leave => self.family.let_strangers_be(),
+        }
         let source = |channel, pipe| Source { instance, slot: name.clone(), pid, channel, pipe };
         self.newborn.push(source(Channel::Stdout, out_reading));
         if let Some((reading, _)) = errors {

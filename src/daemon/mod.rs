@@ -6,6 +6,7 @@
 
 mod clock;
 mod control;
+mod edition;
 mod family;
 mod host;
 mod inherited;
@@ -29,20 +30,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
-use crate::app::{Release, Stderr};
+use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
+use control::Asked;
 use host::Host;
 use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
-use watch::Watch;
 
 pub use inherited::Inherited;
 
 /// How to run, beside what to run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// `--fail-fast`.
     pub fail_fast: FailFast,
@@ -52,6 +53,8 @@ pub struct Options {
     pub stream: stream::Settings,
     /// `--trace`.
     pub trace: Option<PathBuf>,
+    /// What the release was made from, to be read again.
+    pub inputs: Inputs,
 }
 
 /// What to do about processes that an earlier run left behind: `--leftovers`.
@@ -66,7 +69,7 @@ pub enum LeftoversOfEarlierRuns {
 }
 
 /// Something that the loop hears of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Fact {
     /// A signal to us; SIGCHLD among them.
     Signal(Signal),
@@ -74,17 +77,25 @@ enum Fact {
     Left(InstanceId),
     /// The stream has something to say.
     Stream(Report),
+    /// A client wants something.
+    Asked(Asked),
+    /// The files have been read again.
+    Planned(Box<Result<Release, Diagnostics>>),
 }
 
 impl Fact {
     /// Whether it asks us to end.
-    fn ends_us(self) -> bool {
+    fn ends_us(&self) -> bool {
         match self {
             Fact::Signal(
                 Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT | Signal::PWR | Signal::RTMIN_3,
             )
             | Fact::Stream(Report::ReaderGone) => true,
-            Fact::Signal(_) | Fact::Left(_) | Fact::Stream(Report::Over) => false,
+            Fact::Signal(_)
+            | Fact::Left(_)
+            | Fact::Stream(Report::Over)
+            | Fact::Asked(_)
+            | Fact::Planned(_) => false,
         }
     }
 }
@@ -127,7 +138,7 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
     let project = leftovers::project(&release.procfile);
 
     let beginning = Beginning {
-        members: release.types.iter().map(Member::from).collect(),
+        members: Member::all(&release),
         habits: habits(options.fail_fast),
         seed: std::process::id().into(),
         now: Time::ZERO,
@@ -149,8 +160,8 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         Format::Json => Stderr::Split,
         Format::Text | Format::Raw => Stderr::Merge,
     };
-    let watch = Watch::new(facts);
-    let mut host = Host::new(release, leftovers::mark(&project), inherited, stderr, stream, watch)?;
+    let mark = leftovers::mark(&project);
+    let mut host = Host::new(release, mark, inherited, stderr, stream, options.inputs, facts)?;
 
     let (mut burials_due, mut mourned) = (false, 0);
     while host.exit().is_none() {
@@ -169,6 +180,18 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
                 Fact::Stream(Report::ReaderGone) => step(&mut supervisor, &mut host, Event::ReaderGone),
                 Fact::Left(instance) => look(&mut supervisor, &mut host, instance),
                 Fact::Stream(Report::Over) => {}
+                Fact::Asked(Asked::Request { request, reply }) => {
+                    let event = host.requested(request, reply);
+                    step(&mut supervisor, &mut host, event);
+                }
+                Fact::Asked(Asked::Status { reply }) => {
+                    // Who has gone away meanwhile is not told.
+                    let _ = reply.send(supervisor.status(host.clock().now()));
+                }
+                Fact::Planned(planned) => {
+                    let event = host.planned(*planned);
+                    step(&mut supervisor, &mut host, event);
+                }
             }
             // What comes after the exit was ordered is for whoever says farewell.
             fact = if host.exit().is_none() { queue.try_recv().ok() } else { None };
@@ -200,12 +223,17 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
 async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
     stream.run_out();
     while let Some(fact) = queue.recv().await {
-        if fact.ends_us() || fact == Fact::Stream(Report::Over) {
-            return;
-        }
-        // Whoever reads is of the same job, and stops too.
-        if fact == Fact::Signal(Signal::TSTP) && std::process::id() != 1 {
-            clock::stop_ourselves();
+        match fact {
+            Fact::Stream(Report::Over) => return,
+            _ if fact.ends_us() => return,
+            // Whoever reads is of the same job, and stops too.
+            Fact::Signal(Signal::TSTP) if std::process::id() != 1 => clock::stop_ourselves(),
+            // Who asks for something now is told that we end by its getting no answer.
+            Fact::Signal(_)
+            | Fact::Left(_)
+            | Fact::Stream(Report::ReaderGone)
+            | Fact::Asked(_)
+            | Fact::Planned(_) => {}
         }
     }
 }
@@ -336,7 +364,7 @@ async fn settle_leftovers(
                 Ok(survivors) if survivors.is_empty() => return Ok(()),
                 Ok(survivors) => survivors,
                 Err(Fact::Signal(Signal::INT)) => return Err(130),
-                Err(Fact::Signal(_) | Fact::Left(_) | Fact::Stream(_)) => return Err(0),
+                Err(_) => return Err(0),
             };
             let pids: Vec<i32> = survivors.iter().map(|stat| stat.pid).collect();
             tracing::error!(?pids, "processes of an earlier run survived SIGKILL; nothing is started");

@@ -15,7 +15,7 @@ use super::spawn::{Failure, Program, SHELL, Stage};
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A process type, ready to be started.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Prepared {
     pub(super) program: Program,
     /// What every instance gets alike, `NAME=value` each.

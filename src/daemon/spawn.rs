@@ -20,7 +20,7 @@ use crate::app::Limit;
 use super::inherited::Inherited;
 
 /// What is to be executed, ready for the kernel.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Program {
     /// Where it may be, tried in order.
     pub(super) candidates: Vec<CString>,

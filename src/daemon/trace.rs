@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::Status;
 use crate::supervisor::{Action, Event, Habits, Member, Supervisor, Time};
 
 /// The first line of a trace: everything a supervisor is made from.
@@ -75,6 +76,11 @@ impl Traced {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         self.supervisor.deadline()
+    }
+
+    /// As [`Supervisor::status`].
+    pub(super) fn status(&self, now: Time) -> Status {
+        self.supervisor.status(now)
     }
 
     /// As [`Supervisor::handle`], and notes it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{InstanceId, Notice, Signal};
+use crate::api::{Answer, InstanceId, Notice, RequestId, Signal};
 
 use super::SlotKey;
 
@@ -15,6 +15,8 @@ pub enum Action {
         slot: SlotKey,
         /// Which life.
         instance: InstanceId,
+        /// Which edition of the type, from 0: another one for each [`Program::Changed`](super::Program::Changed).
+        edition: usize,
     },
     /// Ask to end: this signal, then SIGCONT (a stopped process would keep it pending, signal(7)).
     Stop {
@@ -25,6 +27,15 @@ pub enum Action {
         /// Whom.
         target: Whom,
         /// With what.
+        signal: Signal,
+    },
+    /// A signal to a leader, and nothing more.
+    Signal {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Which.
         signal: Signal,
     },
     /// SIGKILL.
@@ -52,6 +63,18 @@ pub enum Action {
     Suspend,
     /// SIGCONT to every process group.
     Resume,
+    /// Read the Procfile, the env files and the spec again. Answered by `Reread` or `Unreadable`, in its own time; so long no
+    /// other is ordered.
+    Reread,
+    /// From now on what was read again holds.
+    Adopt,
+    /// The answer to a request.
+    Reply {
+        /// Which request.
+        id: RequestId,
+        /// What.
+        answer: Answer,
+    },
     /// Say it in the stream.
     Announce {
         /// What.

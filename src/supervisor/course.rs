@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::api::{Cause, Notice, Signal, SlotName};
+use crate::api::{Cause, Notice, Signal, SlotName, TypeName};
 
+use super::member::Count;
 use super::{Action, Farewell, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
 
 /// A second INT is somebody's second wish only so long after the first: a wrapper may deliver one Ctrl-C twice.
@@ -48,6 +49,8 @@ pub(super) struct End {
     first_interrupt: Option<Time>,
     force: Force,
     farewell: Farewell,
+    /// Instead of the drain of each type.
+    drain: Option<Duration>,
 }
 
 /// Whether anything had to be killed.
@@ -61,6 +64,10 @@ impl End {
     pub(super) fn note_kill(&mut self) {
         self.force = Force::Used;
     }
+
+    pub(super) fn drain(&self) -> Option<Duration> {
+        self.drain
+    }
 }
 
 impl Supervisor {
@@ -71,14 +78,12 @@ impl Supervisor {
             Signal::TERM | Signal::PWR | Signal::RTMIN_3 => self.end(step, Cause::Signal(signal), None),
             Signal::HUP => match self.habits.hangup {
                 Hangup::Drain => self.end(step, Cause::Signal(signal), None),
-                Hangup::Reload => {
-                    step.announce(Notice::NotInThisVersion { asked: "reload (SIGHUP)".to_owned() });
-                }
+                Hangup::Reload => self.order_reread(step),
             },
             Signal::QUIT => match (self.habits.terminal, &self.course) {
                 (Terminal::Absent, _) => self.end(step, Cause::Signal(signal), None),
                 (Terminal::Present, Course::Up { .. }) => {
-                    self.begin_end(step, Cause::Signal(signal), None, Goal::Dead);
+                    self.begin_end(step, Cause::Signal(signal), None, Goal::Dead, None);
                 }
                 (Terminal::Present, Course::Ending(_) | Course::Over) => self.set_goals(step, Goal::Dead),
             },
@@ -116,18 +121,33 @@ impl Supervisor {
     /// Drains everything, unless the end has begun.
     pub(super) fn end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>) {
         if matches!(self.course, Course::Up { .. }) {
-            self.begin_end(step, cause, failure, Goal::Down);
+            self.begin_end(step, cause, failure, Goal::Down, None);
         }
     }
 
-    fn begin_end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>, goal: Goal) {
-        let mut alive = Vec::new();
+    /// Drains everything by request, with this drain instead of each type's.
+    pub(super) fn shut_down(&mut self, step: &mut Step, drain: Option<Duration>) {
+        if matches!(self.course, Course::Up { .. }) {
+            self.begin_end(step, Cause::Asked, None, Goal::Down, drain);
+        }
+    }
+
+    fn begin_end(
+        &mut self,
+        step: &mut Step,
+        cause: Cause,
+        failure: Option<Failure>,
+        goal: Goal,
+        drain: Option<Duration>,
+    ) {
+        let mut alive: Vec<(TypeName, u32)> = Vec::new();
         let mut longest = Duration::ZERO;
-        for kind in &self.types {
-            let count = kind.slots.iter().filter(|slot| slot.phase.instance().is_some()).count();
-            if count > 0 {
-                longest = longest.max(kind.member.policy.drain);
-                alive.push((kind.member.name.clone(), u32::try_from(count).unwrap_or(u32::MAX)));
+        for (key, _) in self.slots().filter(|(_, slot)| slot.phase.instance().is_some()) {
+            let name = &self.member(key).name;
+            longest = longest.max(drain.unwrap_or(self.policy(key).drain));
+            match alive.last_mut() {
+                Some((last, count)) if last == name => *count += 1,
+                Some(_) | None => alive.push((name.clone(), 1)),
             }
         }
         let deadline_ms = match goal {
@@ -144,11 +164,28 @@ impl Supervisor {
             (Cause::Essential(_) | Cause::FailFast(_), false) => Farewell::Patient,
             // Whoever was drained did not wait for the reader either.
             (Cause::Essential(_) | Cause::FailFast(_), true) => Farewell::Brief,
-            (Cause::Signal(_) | Cause::ReaderGone, true | false) => Farewell::Brief,
+            (Cause::Signal(_) | Cause::ReaderGone | Cause::Asked, true | false) => Farewell::Brief,
         };
         let (first_interrupt, force) = (None, Force::Unused);
-        self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell });
+        self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell, drain });
+        self.refuse_waiters(step);
+        if let Some(drain) = drain {
+            self.hasten(step.now + drain);
+        }
         self.set_goals(step, goal);
+    }
+
+    /// Who drains already has no longer than this.
+    fn hasten(&mut self, latest: Time) {
+        let keys: Vec<SlotKey> = self.slots().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Phase::Draining { life, body, deadline, ending } = &self.slot(key).phase
+                && *deadline > latest
+            {
+                let (life, body, ending) = (*life, body.clone(), *ending);
+                self.enter(key, Phase::Draining { life, body, deadline: latest, ending });
+            }
+        }
     }
 
     fn set_goals(&mut self, step: &mut Step, goal: Goal) {
@@ -164,9 +201,9 @@ impl Supervisor {
     pub(super) fn failed(&mut self, step: &mut Step, key: SlotKey, code: u8) {
         let failure = Failure { slot: self.name(key), code };
         let kind = &self.types[key.type_index];
-        let essential =
-            kind.member.policy.essential && kind.slots.iter().all(|slot| matches!(slot.phase, Phase::Failed));
-        let cause = Cause::Essential(kind.member.name.clone());
+        let essential = self.policy(key).essential
+            && kind.wanted_slots().all(|slot| matches!(slot.phase, Phase::Failed));
+        let cause = Cause::Essential(self.member(key).name.clone());
         if let Course::Up { first_failure } = &mut self.course {
             first_failure.get_or_insert_with(|| failure.clone());
         }
@@ -175,16 +212,21 @@ impl Supervisor {
         }
     }
 
-    /// Ends when nothing is left to happen.
+    /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
+        self.answer_waiters(step);
         if self.unsettled > 0 {
             return;
         }
         let (code, because, farewell) = match &self.course {
             Course::Up { first_failure } => {
-                // Slots that were stopped by request keep us up, and so does a formation of none.
+                // Slots that were stopped by request keep us up, types that were scaled to 0 by request, and a formation of
+                // none.
                 let by_itself = |slot: &super::Slot| matches!(slot.phase, Phase::Completed | Phase::Failed);
-                if self.slots().next().is_none() || !self.slots().all(|(_, slot)| by_itself(slot)) {
+                if self.slots().next().is_none()
+                    || !self.slots().all(|(_, slot)| by_itself(slot))
+                    || self.types.iter().any(|kind| kind.count == Count::Asked(0))
+                {
                     return;
                 }
                 match first_failure {
@@ -206,6 +248,7 @@ impl Supervisor {
             Course::Over => return,
         };
         self.course = Course::Over;
+        self.dismiss_waiters(step);
         step.announce(Notice::Ended { code, because });
         step.order(Action::Exit { code, farewell });
     }

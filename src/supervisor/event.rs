@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ExitStatus, InstanceId, Process, Signal};
+use crate::api::{ExitStatus, InstanceId, Process, Request, RequestId, Signal};
 
-use super::SlotKey;
+use super::{Member, SlotKey};
 
 /// A fact. It never says what should follow from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,43 @@ pub enum Event {
     Received(Signal),
     /// Whoever read our stdout is gone, and the formation should not outlive it.
     ReaderGone,
+    /// Somebody asks for something.
+    Requested {
+        /// To be answered by exactly one [`Action::Reply`](super::Action::Reply) with this number.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// The answer to [`Action::Reread`](super::Action::Reread): the files make this formation.
+    Reread {
+        /// Every type, in the new Procfile's order.
+        types: Vec<Reread>,
+    },
+    /// The other answer to [`Action::Reread`](super::Action::Reread): the files cannot be used.
+    Unreadable {
+        /// All that is wrong, as a person reads it; no value of a variable is in it.
+        errors: String,
+    },
+}
+
+/// A type as the files have it when they are read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reread {
+    /// Its index: a type that there was before, listed or not, keeps it; new ones follow after all of those, in order.
+    pub type_index: usize,
+    /// What is known of it now.
+    pub member: Member,
+    /// Whether what its instances execute is another thing than before.
+    pub program: Program,
+}
+
+/// What became of the command, the environment, the limits, the port and the directory of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// They are what they were: an instance need not be restarted.
+    Same,
+    /// They are not, or there was no such type.
+    Changed,
 }
 
 /// Why there is no process.

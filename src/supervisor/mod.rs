@@ -13,26 +13,35 @@ mod action;
 mod backoff;
 mod course;
 mod event;
+mod habits;
+mod member;
 mod record;
+mod reload;
+mod request;
+mod scale;
 mod sequel;
 mod settle;
 mod slot;
+mod status;
 mod time;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::api::{InstanceId, Notice, SlotName, TypeName};
-use crate::app::{Form, Policy, ProcessType};
+use crate::api::{InstanceId, Notice, SlotName};
+use crate::app::Policy;
 
 use backoff::Dice;
 use course::{Course, Job};
+use member::{Record, Standing, Type, index};
+use reload::Reading;
+use request::Waiter;
 
 pub use action::{Action, Farewell, Whom};
-pub use event::{Event, SpawnError, SpawnErrorKind};
-pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Slot, SlotKey};
+pub use event::{Event, Program, Reread, SpawnError, SpawnErrorKind};
+pub use habits::{FailFast, Habits, Hangup, Init, Terminal};
+pub use member::{FoundBy, Member};
+pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Readiness, Slot, SlotKey};
 pub use time::Time;
 
 /// Never two starts of one slot closer together than this: a program that dies at once cannot keep a machine busy.
@@ -45,105 +54,17 @@ pub const STARTS_PER_STEP: usize = 8;
 /// From SIGKILL to being called stuck, and from there to the end of a shutdown that does not wait any more.
 pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// How the supervisor was started, as far as its decisions depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Habits {
-    /// `--fail-fast`: the first exit of anything drains everything.
-    pub fail_fast: FailFast,
-    /// What SIGHUP means.
-    pub hangup: Hangup,
-    /// Whether SIGQUIT comes from a controlling terminal.
-    pub terminal: Terminal,
-    /// Whether we are the init of a pid namespace: what SIGTSTP means.
-    pub init: Init,
-}
-
-/// `--fail-fast`, foreman's habit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailFast {
-    /// The first exit of anything, whatever its code, drains everything.
-    Yes,
-    /// Exits are treated by policy.
-    No,
-}
-
-/// What SIGHUP means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Hangup {
-    /// The terminal is gone: drain.
-    Drain,
-    /// There never was a terminal: read the configuration again.
-    Reload,
-}
-
-/// Whether there is a controlling terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Terminal {
-    /// SIGQUIT is somebody's Ctrl-backslash: kill now.
-    Present,
-    /// SIGQUIT is an image's stop signal: drain.
-    Absent,
-}
-
-/// Whether we are the init of a pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Init {
-    /// Nobody could continue us: never stop.
-    Yes,
-    /// SIGTSTP stops the whole job.
-    No,
-}
-
-impl Default for Habits {
-    fn default() -> Habits {
-        Habits { fail_fast: FailFast::No, hangup: Hangup::Drain, terminal: Terminal::Present, init: Init::No }
-    }
-}
-
-/// A process type as far as it is decided about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Member {
-    /// Its name.
-    pub name: TypeName,
-    /// How many should run.
-    pub quantity: u32,
-    /// How they are kept.
-    pub policy: Policy,
-    /// The PORT of slot 1.
-    pub first_port: Option<u16>,
-    /// Who finds the program.
-    pub found_by: FoundBy,
-}
-
-/// Who finds the program of a type, and so who says that it is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FoundBy {
-    /// We do: its own exit codes 126 and 127 mean what it wants.
-    Us,
-    /// A shell: exit codes 126 and 127 mean that it found or could execute nothing.
-    Shell,
-}
-
-impl From<&ProcessType> for Member {
-    fn from(process_type: &ProcessType) -> Member {
-        Member {
-            name: process_type.name.clone(),
-            quantity: process_type.quantity,
-            policy: process_type.policy.clone(),
-            first_port: process_type.port,
-            found_by: match process_type.command.form {
-                Form::Direct(_) => FoundBy::Us,
-                Form::Exec | Form::Shell => FoundBy::Shell,
-            },
-        }
-    }
-}
+/// An instance is ready when it has run so long: most programs that cannot work say so and end sooner.
+pub const READY_AFTER: Duration = Duration::from_secs(1);
 
 /// The decider. See the module for its contract.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     habits: Habits,
+    /// Every type there ever was; none is ever taken away, so that a key stays true.
     types: Vec<Type>,
+    /// The listed ones, as the Procfile has them.
+    order: Vec<usize>,
     course: Course,
     job: Job,
     /// When which slot needs attention: the earliest first, among equals in formation order.
@@ -152,23 +73,9 @@ pub struct Supervisor {
     unsettled: usize,
     next_instance: u64,
     dice: Dice,
-}
-
-/// A member and its slots.
-#[derive(Clone, Debug)]
-struct Type {
-    member: Member,
-    slots: Vec<Slot>,
-    record: Record,
-}
-
-/// Whether a type's program was ever seen to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Record {
-    /// Not yet: a program that cannot be found or executed is a mistake.
-    Blank,
-    /// Yes: a program that cannot be found is being replaced, say.
-    Ran,
+    /// Requests that are answered when something has happened.
+    waiters: Vec<Waiter>,
+    reading: Reading,
 }
 
 /// One step: what it was told and what it orders.
@@ -192,16 +99,11 @@ impl Supervisor {
     /// A supervisor for these types, every slot due now. The same seed and events give the same actions.
     #[must_use]
     pub fn new(members: Vec<Member>, habits: Habits, seed: u64, now: Time) -> Supervisor {
-        let types: Vec<Type> = members
-            .into_iter()
-            .map(|member| Type {
-                slots: (0..member.quantity).map(|_| Slot::new(now)).collect(),
-                member,
-                record: Record::Blank,
-            })
-            .collect();
+        let types: Vec<Type> =
+            members.into_iter().map(|member| Type::new(member, Record::Blank, now)).collect();
         let mut supervisor = Supervisor {
             habits,
+            order: (0..types.len()).collect(),
             types,
             course: Course::Up { first_failure: None },
             job: Job::Going,
@@ -209,6 +111,8 @@ impl Supervisor {
             unsettled: 0,
             next_instance: 1,
             dice: Dice(seed),
+            waiters: Vec::new(),
+            reading: Reading::No,
         };
         let keys: Vec<SlotKey> = supervisor.slots().map(|(key, _)| key).collect();
         supervisor.unsettled = keys.len();
@@ -236,22 +140,31 @@ impl Supervisor {
         }
     }
 
-    /// Every slot in formation order.
+    /// Every slot that is there, in formation order; last those of types that are not in the Procfile any more.
     pub fn slots(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
-        self.types.iter().enumerate().flat_map(|(type_index, kind)| {
-            (1..).zip(&kind.slots).map(move |(number, slot)| (SlotKey { type_index, number }, slot))
+        let removed = |type_index: &usize| self.types[*type_index].standing == Standing::Removed;
+        let removed = (0..self.types.len()).filter(removed);
+        self.order.iter().copied().chain(removed).flat_map(|type_index| {
+            let present = self.types[type_index].present();
+            present.map(move |(number, slot)| (SlotKey { type_index, number }, slot))
         })
     }
 
     /// The name of a slot: `web.1`.
     #[must_use]
     pub fn name(&self, key: SlotKey) -> SlotName {
-        SlotName { process_type: self.types[key.type_index].member.name.clone(), number: key.number }
+        let process_type = self.types[key.type_index].newest().name.clone();
+        SlotName { process_type, number: key.number }
+    }
+
+    /// What holds for the instance in a slot, or the one that was there last.
+    fn member(&self, key: SlotKey) -> &Member {
+        let kind = &self.types[key.type_index];
+        kind.edition(&kind.slots[index(key)])
     }
 
     fn port(&self, key: SlotKey) -> Option<u16> {
-        let first = u32::from(self.types[key.type_index].member.first_port?);
-        u16::try_from(first + key.number - 1).ok()
+        self.member(key).port(key.number).and_then(|port| u16::try_from(port).ok())
     }
 
     fn slot(&self, key: SlotKey) -> &Slot {
@@ -263,7 +176,7 @@ impl Supervisor {
     }
 
     fn policy(&self, key: SlotKey) -> &Policy {
-        &self.types[key.type_index].member.policy
+        &self.member(key).policy
     }
 
     /// The only place where a phase changes: the agenda and the count of unsettled slots follow it.
@@ -284,11 +197,6 @@ impl Supervisor {
         self.next_instance += 1;
         instance
     }
-}
-
-fn index(key: SlotKey) -> usize {
-    // Slot numbers begin at 1; a key is only ever made from an existing slot.
-    key.number as usize - 1
 }
 
 /// A duration as notices carry it.

@@ -2,12 +2,12 @@
 //!
 //! An event of a life that is not the slot's present one changes nothing.
 
-use crate::api::{Cause, ExitStatus, InstanceId, Notice, Pid, Process, Then};
+use crate::api::{Cause, ExitReason, ExitStatus, InstanceId, LastExit, Notice, Pid, Process, Then};
 use crate::app::{Leftovers, StopScope};
 
 use super::{
-    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Record, SlotKey, SpawnError,
-    Step, Supervisor, Whom, millis,
+    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, READY_AFTER, Readiness, Record,
+    SlotKey, SpawnError, Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -16,6 +16,9 @@ impl Supervisor {
             Event::Woke => self.settle_due(step),
             Event::Received(signal) => self.received(step, signal),
             Event::ReaderGone => self.end(step, Cause::ReaderGone, None),
+            Event::Requested { id, request } => self.requested(step, id, request),
+            Event::Reread { types } => self.reread(step, types),
+            Event::Unreadable { errors } => self.unreadable(step, errors),
             Event::Withheld { signal, slots } => {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();
                 step.announce(Notice::SignalWithheld { signal, slots });
@@ -47,11 +50,13 @@ impl Supervisor {
     fn spawned(&mut self, step: &mut Step, key: SlotKey, instance: InstanceId, pid: Pid) {
         if let Phase::Starting { since, .. } = self.slot(key).phase {
             step.announce(Notice::Started { slot: self.name(key), pid, port: self.port(key) });
-            self.enter(key, Phase::Running(Life { instance, leader: pid, since }));
+            let readiness = Readiness::Expected { at: step.now + READY_AFTER };
+            self.enter(key, Phase::Running { life: Life { instance, leader: pid, since }, readiness });
             // Ordered a moment ago, but born only now: the next birth keeps its distance from this one.
             self.slot_mut(key).last_start = Some(step.now);
+            let found_by = self.member(key).found_by;
             let kind = &mut self.types[key.type_index];
-            match kind.member.found_by {
+            match found_by {
                 FoundBy::Us => kind.record = Record::Ran,
                 // Only time will tell.
                 FoundBy::Shell => {}
@@ -78,6 +83,8 @@ impl Supervisor {
                 self.enter(key, Phase::Backoff { due: step.now + wait });
             }
             (Goal::Up, Some(code)) => {
+                let exit = LastExit::new(ExitStatus::Code(code), ExitReason::NotStarted);
+                self.slot_mut(key).last_exit = Some(exit);
                 let sequel = self.sequel(key, Outcome::NotStarted { code }, step.now);
                 step.announce(said(sequel.then()));
                 self.follow(step, key, sequel);
@@ -86,8 +93,9 @@ impl Supervisor {
     }
 
     fn leader_exited(&mut self, step: &mut Step, key: SlotKey, status: ExitStatus, living: Vec<Process>) {
+        self.note_exit(key, status);
         match self.slot(key).phase.clone() {
-            Phase::Running(life) => self.left_alone(step, key, life, status, living),
+            Phase::Running { life, .. } => self.left_alone(step, key, life, status, living),
             Phase::Draining { life, body: Body::Leader, deadline, ending } => {
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
@@ -136,6 +144,32 @@ impl Supervisor {
             | Phase::Failed
             | Phase::Stopped => {}
         }
+    }
+
+    /// Remembers how a leader ended, and why.
+    fn note_exit(&mut self, key: SlotKey, status: ExitStatus) {
+        let slot = self.slot_mut(key);
+        let reason = match &slot.phase {
+            Phase::Running { .. } if status.success() => ExitReason::Completed,
+            Phase::Running { .. } => ExitReason::Failed,
+            Phase::Draining { body: Body::Leader, .. } => ExitReason::Stopped,
+            Phase::Killing { body: Body::Leader, .. }
+            | Phase::Stuck { body: Body::Leader, .. }
+            | Phase::Leaving { body: Body::Leader, .. } => ExitReason::Killed,
+            // It has no leader, or its leader's end was told already.
+            Phase::Draining { body: Body::Rest(_), .. }
+            | Phase::Killing { body: Body::Rest(_), .. }
+            | Phase::Stuck { body: Body::Rest(_), .. }
+            | Phase::Leaving { body: Body::Rest(_), .. }
+            | Phase::Starting { .. }
+            | Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => return,
+        };
+        slot.last_exit = Some(LastExit::new(status, reason));
     }
 
     /// A leader has ended that nobody asked to: what follows waits until nothing is left of its instance.
@@ -205,7 +239,7 @@ impl Supervisor {
         match (self.slot(key).phase.clone(), living.is_empty()) {
             // The leader lives, or is a zombie whose end is about to be told with all that it leaves behind.
             (
-                Phase::Running(_)
+                Phase::Running { .. }
                 | Phase::Starting { .. }
                 | Phase::Draining { body: Body::Leader, .. }
                 | Phase::Stuck { body: Body::Leader, .. }

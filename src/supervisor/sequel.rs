@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::api::{Cause, Notice, Then, Verdict};
-use crate::app::Restart;
+use crate::app::{Policy, Restart};
 
 use super::backoff::Next;
 use super::course::Failure;
 use super::{
-    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Outcome, Phase, Record, Slot, SlotKey, Step, Supervisor,
+    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Member, Outcome, Phase, Record, Slot, SlotKey, Step, Supervisor,
     Time, millis,
 };
 
@@ -60,6 +60,8 @@ impl Supervisor {
 
     /// Judges a life that ended by itself by the policy of its type.
     pub(super) fn sequel(&mut self, key: SlotKey, outcome: Outcome, now: Time) -> Sequel {
+        let Member { found_by, policy: Policy { restart, backoff, .. }, .. } = self.member(key);
+        let (found_by, restart, backoff) = (*found_by, *restart, *backoff);
         let kind = &mut self.types[key.type_index];
         let (code, uptime) = match outcome {
             Outcome::Exited { status, uptime_ms } => (status.shell_code(), Duration::from_millis(uptime_ms)),
@@ -67,9 +69,9 @@ impl Supervisor {
         };
         let unusable = match outcome {
             Outcome::NotStarted { .. } => true,
-            Outcome::Exited { .. } => kind.member.found_by == FoundBy::Shell && (code == 126 || code == 127),
+            Outcome::Exited { .. } => found_by == FoundBy::Shell && (code == 126 || code == 127),
         };
-        let ran = |slot: &Slot| matches!(slot.phase, Phase::Running(life) if now - life.since >= RAN);
+        let ran = |slot: &Slot| matches!(slot.phase, Phase::Running { life, .. } if now - life.since >= RAN);
         if !unusable || uptime >= RAN || (kind.record == Record::Blank && kind.slots.iter().any(ran)) {
             kind.record = Record::Ran;
         }
@@ -79,12 +81,12 @@ impl Supervisor {
         if unusable && kind.record == Record::Blank {
             return Sequel::Failed { verdict: Verdict::NeverRan, code };
         }
-        match (kind.member.policy.restart, code) {
+        match (restart, code) {
             (Restart::OnFailure | Restart::Never, 0) => Sequel::Completed,
             (Restart::Never, _) => Sequel::Failed { verdict: Verdict::Never, code },
             (Restart::Always | Restart::OnFailure, _) => {
                 let slot = &mut kind.slots[super::index(key)];
-                match slot.streak.failed(&kind.member.policy.backoff, uptime, &mut self.dice) {
+                match slot.streak.failed(&backoff, uptime, &mut self.dice) {
                     Next::GiveUp(failures) => Sequel::Failed { verdict: Verdict::GaveUp { failures }, code },
                     Next::Wait(wait) => {
                         let due = earliest(slot.last_start, now + wait);
@@ -99,7 +101,10 @@ impl Supervisor {
     pub(super) fn follow(&mut self, step: &mut Step, key: SlotKey, sequel: Sequel) {
         match sequel {
             // The next `Woke` starts it, however soon: starts are counted there.
-            Sequel::Again { due, .. } => self.enter(key, Phase::Backoff { due }),
+            Sequel::Again { due, .. } => {
+                self.slot_mut(key).restarts += 1;
+                self.enter(key, Phase::Backoff { due });
+            }
             Sequel::Completed => {
                 step.announce(Notice::Completed { slot: self.name(key) });
                 self.enter(key, Phase::Completed);
@@ -124,6 +129,6 @@ impl Supervisor {
 }
 
 /// When a start is wanted, or as soon after the last one as is allowed.
-fn earliest(last_start: Option<Time>, wanted: Time) -> Time {
+pub(super) fn earliest(last_start: Option<Time>, wanted: Time) -> Time {
     last_start.map_or(wanted, |last| wanted.max(last + CLOSEST_STARTS))
 }

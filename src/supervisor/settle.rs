@@ -4,19 +4,21 @@
 //! |------------------|------------------------|---------------------------|-------------------|
 //! | Pending, Backoff | due: spawn -> Starting | -> Stopped                | -> Stopped        |
 //! | Starting         | waits for its answer   | waits for its answer      | waits             |
-//! | Running          | is well                | stop signal -> Draining   | kill -> Killing   |
+//! | Running          | due: it is ready       | stop signal -> Draining   | kill -> Killing   |
 //! | Draining         | deadline: -> Killing   | deadline: -> Killing      | kill -> Killing   |
 //! | Killing          | late: look             | late: look                | late: look        |
-//! | Stuck            | keeps its slot         | -> Leaving                | -> Leaving        |
+//! | Stuck            | keeps its slot         | in a shutdown: -> Leaving | -> Leaving        |
 //! | Leaving          | (never)                | late: -> Lost             | late: -> Lost     |
 //! | Completed, Failed, Stopped, Lost | rests  | rests                     | rests             |
+
+use std::time::Duration;
 
 use crate::api::{KillReason, Notice};
 use crate::app::{Leftovers, StopScope};
 
 use super::course::Course;
 use super::{
-    Action, Body, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Whom,
+    Action, Body, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Whom,
     millis,
 };
 
@@ -44,13 +46,20 @@ impl Supervisor {
                 self.enter(key, Phase::Stopped);
             }
 
-            (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. }) | (Goal::Up, Phase::Running(_)) => {}
+            (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. })
+            | (Goal::Up, Phase::Running { readiness: Readiness::Ready, .. }) => {}
 
-            (Goal::Down, Phase::Running(life)) => {
+            (Goal::Up, Phase::Running { life, readiness: Readiness::Expected { at } }) => {
+                if *at <= step.now {
+                    let life = *life;
+                    self.enter(key, Phase::Running { life, readiness: Readiness::Ready });
+                }
+            }
+            (Goal::Down, Phase::Running { life, .. }) => {
                 let life = *life;
                 self.stop(step, key, life);
             }
-            (Goal::Dead, Phase::Running(life)) => {
+            (Goal::Dead, Phase::Running { life, .. }) => {
                 let life = *life;
                 self.kill(step, key, life, Body::Leader, Ending::Asked);
             }
@@ -78,10 +87,14 @@ impl Supervisor {
             }
 
             (Goal::Up, Phase::Stuck { .. } | Phase::Leaving { .. }) => {}
-            (Goal::Down | Goal::Dead, Phase::Stuck { life, body, .. }) => {
-                let (life, body, until) = (*life, body.clone(), step.now + STUCK_AFTER);
-                self.enter(key, Phase::Leaving { life, body, until });
-            }
+            (Goal::Down | Goal::Dead, Phase::Stuck { life, body, .. }) => match self.course {
+                // One slot was asked to end: it keeps its place for as long as it takes.
+                Course::Up { .. } => {}
+                Course::Ending(_) | Course::Over => {
+                    let (life, body, until) = (*life, body.clone(), step.now + STUCK_AFTER);
+                    self.enter(key, Phase::Leaving { life, body, until });
+                }
+            },
             (Goal::Down | Goal::Dead, Phase::Leaving { until, .. }) => {
                 if *until <= step.now {
                     self.enter(key, Phase::Lost);
@@ -97,20 +110,22 @@ impl Supervisor {
 
     fn spawn(&mut self, step: &mut Step, key: SlotKey) {
         let instance = self.new_instance();
+        let edition = self.types[key.type_index].newest_edition();
         step.starts += 1;
-        step.order(Action::Spawn { slot: key, instance });
-        self.slot_mut(key).last_start = Some(step.now);
+        step.order(Action::Spawn { slot: key, instance, edition });
+        let slot = self.slot_mut(key);
+        (slot.last_start, slot.edition) = (Some(step.now), edition);
         self.enter(key, Phase::Starting { instance, since: step.now });
     }
 
     /// The stop signal to the leader or its group, and the drain begins.
-    fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life) {
+    pub(super) fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life) {
         let policy = self.policy(key);
         let target = match policy.stop_scope {
             StopScope::Leader => Whom::Leader,
             StopScope::Group => Whom::Group,
         };
-        let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
+        let (signal, deadline) = (policy.stop_signal, step.now + self.drain(key));
         step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
         self.enter(key, Phase::Draining { life, body: Body::Leader, deadline, ending: Ending::Asked });
     }
@@ -118,12 +133,21 @@ impl Supervisor {
     fn kill(&mut self, step: &mut Step, key: SlotKey, life: Life, body: Body, ending: Ending) {
         let reason = match self.slot(key).goal {
             Goal::Dead => KillReason::Asked,
-            Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(self.policy(key).drain) },
+            Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(self.drain(key)) },
         };
         step.announce(Notice::Killed { slot: self.name(key), reason });
         self.order_kill(step, key, life);
         let patience = step.now + STUCK_AFTER;
         self.enter(key, Phase::Killing { life, body, look_at: patience, patience, ending });
+    }
+
+    /// From the stop signal to SIGKILL.
+    pub(super) fn drain(&self, key: SlotKey) -> Duration {
+        let asked = match &self.course {
+            Course::Ending(end) => end.drain(),
+            Course::Up { .. } | Course::Over => None,
+        };
+        asked.unwrap_or(self.policy(key).drain)
     }
 
     /// SIGKILL to whoever of an instance concerns us.

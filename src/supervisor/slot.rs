@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ExitStatus, InstanceId, Pid, Process};
+use crate::api::{ExitStatus, InstanceId, LastExit, Pid, Process, State};
 
 use super::Time;
 use super::backoff::Streak;
@@ -60,7 +60,12 @@ pub enum Phase {
         since: Time,
     },
     /// The leader runs.
-    Running(Life),
+    Running {
+        /// Which life.
+        life: Life,
+        /// Whether it may be sent work.
+        readiness: Readiness,
+    },
     /// Asked to end, until a deadline.
     Draining {
         /// Which life.
@@ -124,6 +129,18 @@ pub struct Life {
     pub since: Time,
 }
 
+/// Whether an instance may be sent work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Readiness {
+    /// Not yet; if it still runs then, it is.
+    Expected {
+        /// When.
+        at: Time,
+    },
+    /// Yes.
+    Ready,
+}
+
 /// Who of an instance lives while it is being ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
@@ -166,11 +183,34 @@ pub struct Slot {
     pub(super) phase: Phase,
     pub(super) streak: Streak,
     pub(super) last_start: Option<Time>,
+    /// Which edition of its type the instance was started with, or is to be.
+    pub(super) edition: usize,
+    /// So often it was started again after it had ended by itself.
+    pub(super) restarts: u64,
+    pub(super) last_exit: Option<LastExit>,
 }
 
 impl Slot {
-    pub(super) fn new(due: Time) -> Slot {
-        Slot { goal: Goal::Up, phase: Phase::Pending { due }, streak: Streak::default(), last_start: None }
+    pub(super) fn new(due: Time, edition: usize) -> Slot {
+        Slot {
+            goal: Goal::Up,
+            phase: Phase::Pending { due },
+            streak: Streak::default(),
+            last_start: None,
+            edition,
+            restarts: 0,
+            last_exit: None,
+        }
+    }
+
+    /// One that nothing shall run in.
+    pub(super) fn vacant(edition: usize) -> Slot {
+        Slot { goal: Goal::Down, phase: Phase::Stopped, ..Slot::new(Time::ZERO, edition) }
+    }
+
+    /// It comes back into the formation: what it failed by before is forgotten.
+    pub(super) fn renew(&mut self) {
+        (self.streak, self.restarts) = (Streak::default(), 0);
     }
 
     /// What it shall come to.
@@ -195,8 +235,9 @@ impl Phase {
             Phase::Draining { deadline, .. } => Some(*deadline),
             Phase::Killing { look_at, .. } => Some(*look_at),
             Phase::Leaving { until, .. } => Some(*until),
+            Phase::Running { readiness: Readiness::Expected { at }, .. } => Some(*at),
             Phase::Starting { .. }
-            | Phase::Running(_)
+            | Phase::Running { readiness: Readiness::Ready, .. }
             | Phase::Stuck { .. }
             | Phase::Lost
             | Phase::Completed
@@ -210,7 +251,7 @@ impl Phase {
     pub fn instance(&self) -> Option<InstanceId> {
         match self {
             Phase::Starting { instance, .. } => Some(*instance),
-            Phase::Running(life)
+            Phase::Running { life, .. }
             | Phase::Draining { life, .. }
             | Phase::Killing { life, .. }
             | Phase::Stuck { life, .. }
@@ -232,7 +273,7 @@ impl Phase {
             Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Starting { .. }
-            | Phase::Running(_)
+            | Phase::Running { .. }
             | Phase::Draining { .. }
             | Phase::Killing { .. }
             | Phase::Stuck { .. }
@@ -240,20 +281,43 @@ impl Phase {
         }
     }
 
-    /// The state's word in listings.
+    /// The life in it whose leader lives as far as we know.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn led(&self) -> Option<Life> {
         match self {
-            Phase::Pending { .. } => "pending",
-            Phase::Backoff { .. } => "backoff",
-            Phase::Starting { .. } => "starting",
-            Phase::Running(_) => "running",
-            Phase::Draining { .. } => "draining",
-            Phase::Killing { .. } => "killing",
-            Phase::Stuck { .. } | Phase::Leaving { .. } | Phase::Lost => "stuck",
-            Phase::Completed => "completed",
-            Phase::Failed => "failed",
-            Phase::Stopped => "stopped",
+            Phase::Running { life, .. }
+            | Phase::Draining { life, body: Body::Leader, .. }
+            | Phase::Killing { life, body: Body::Leader, .. }
+            | Phase::Stuck { life, body: Body::Leader, .. }
+            | Phase::Leaving { life, body: Body::Leader, .. } => Some(*life),
+            Phase::Draining { body: Body::Rest(_), .. }
+            | Phase::Killing { body: Body::Rest(_), .. }
+            | Phase::Stuck { body: Body::Rest(_), .. }
+            | Phase::Leaving { body: Body::Rest(_), .. }
+            | Phase::Starting { .. }
+            | Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => None,
+        }
+    }
+
+    /// The state as listings have it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            Phase::Pending { .. } => State::Pending,
+            Phase::Backoff { .. } => State::Backoff,
+            Phase::Starting { .. } => State::Starting,
+            Phase::Running { .. } => State::Running,
+            Phase::Draining { .. } => State::Draining,
+            Phase::Killing { .. } => State::Killing,
+            Phase::Stuck { .. } | Phase::Leaving { .. } | Phase::Lost => State::Stuck,
+            Phase::Completed => State::Completed,
+            Phase::Failed => State::Failed,
+            Phase::Stopped => State::Stopped,
         }
     }
 }

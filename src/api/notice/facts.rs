@@ -76,7 +76,18 @@ impl Notice {
                 let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
                 vec![("signal", json!(signal.to_string())), ("slots", json!(slots))]
             }
-            Notice::NotInThisVersion { asked } => vec![("asked", json!(asked))],
+            Notice::Scaled { process_type, from, to } => {
+                vec![("scaled", json!(process_type)), ("from", json!(from)), ("to", json!(to))]
+            }
+            Notice::Asked { slots, will } => vec![("will", json!(will)), ("slots", json!(slots))],
+            Notice::Signalled { signal, slots } => {
+                vec![("signal", json!(signal.to_string())), ("slots", json!(slots))]
+            }
+            Notice::Reloaded { added, changed, removed } => {
+                vec![("added", json!(added)), ("changed", json!(changed)), ("removed", json!(removed))]
+            }
+            Notice::ReloadFailed { errors } => vec![("errors", json!(errors))],
+            Notice::NoControl { reason } => vec![("reason", json!(reason))],
             Notice::Dropped { lines, reason } => {
                 vec![("lines", json!(lines)), ("reason", json!(reason.word()))]
             }

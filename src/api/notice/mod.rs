@@ -8,7 +8,7 @@ mod sentence;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExitStatus, Pid, Signal, SlotName, TypeName};
+use super::{ExitStatus, Pid, Signal, SlotName, TypeName, Will};
 
 pub use facts::Fact;
 
@@ -142,10 +142,47 @@ pub enum Notice {
         /// Who has no handler for it.
         slots: Vec<SlotName>,
     },
-    /// A verb or signal of a later version.
-    NotInThisVersion {
-        /// What was asked: `reload (SIGHUP)`.
-        asked: String,
+    /// Somebody asked for other counts.
+    Scaled {
+        /// Of which type.
+        process_type: TypeName,
+        /// How many there were to be.
+        from: u32,
+        /// How many there are to be now.
+        to: u32,
+    },
+    /// Somebody asked for something to become of slots.
+    Asked {
+        /// Of which.
+        slots: Vec<SlotName>,
+        /// What.
+        will: Will,
+    },
+    /// Somebody asked for a signal to leaders.
+    Signalled {
+        /// Which.
+        signal: Signal,
+        /// Whose.
+        slots: Vec<SlotName>,
+    },
+    /// The files were read again.
+    Reloaded {
+        /// Types that are new.
+        added: Vec<TypeName>,
+        /// Types whose program is another one.
+        changed: Vec<TypeName>,
+        /// Types that are not there any more.
+        removed: Vec<TypeName>,
+    },
+    /// The files were read again and cannot be used.
+    ReloadFailed {
+        /// All that is wrong.
+        errors: String,
+    },
+    /// There is no control socket.
+    NoControl {
+        /// Why.
+        reason: String,
     },
     /// Ctrl-Z: the whole job stops.
     Suspended,
@@ -241,6 +278,8 @@ pub enum Cause {
     Essential(TypeName),
     /// `--fail-fast` and the first exit.
     FailFast(SlotName),
+    /// `shutdown`.
+    Asked,
 }
 
 /// Why something got SIGKILL.
@@ -301,7 +340,12 @@ impl Notice {
             Notice::Stuck { .. } => "stuck",
             Notice::SignalRefused { .. } => "signal_refused",
             Notice::SignalWithheld { .. } => "signal_withheld",
-            Notice::NotInThisVersion { .. } => "not_in_this_version",
+            Notice::Scaled { .. } => "scaled",
+            Notice::Asked { .. } => "asked",
+            Notice::Signalled { .. } => "signalled",
+            Notice::Reloaded { .. } => "reloaded",
+            Notice::ReloadFailed { .. } => "reload_failed",
+            Notice::NoControl { .. } => "no_control",
             Notice::Suspended => "suspended",
             Notice::Resumed => "resumed",
             Notice::ReaderGone => "reader_gone",
@@ -333,7 +377,12 @@ impl Notice {
             | Notice::LeftoversFound { .. }
             | Notice::Draining { .. }
             | Notice::SignalWithheld { .. }
-            | Notice::NotInThisVersion { .. }
+            | Notice::Scaled { .. }
+            | Notice::Asked { .. }
+            | Notice::Signalled { .. }
+            | Notice::Reloaded { .. }
+            | Notice::ReloadFailed { .. }
+            | Notice::NoControl { .. }
             | Notice::Suspended
             | Notice::Resumed
             | Notice::ReaderGone

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{Pid, SlotName, TypeName, brief};
+use crate::api::{Pid, SlotName, TypeName, Will, brief};
 
 use super::{Cause, DropReason, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
 
@@ -102,16 +102,43 @@ impl fmt::Display for Notice {
                 write!(f, "{slot} could not be sent {signal}: {error}")
             }
             Notice::SignalWithheld { signal, slots } => {
-                let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
                 write!(
                     f,
                     "{signal} is not passed to {}: no handler for it, it would end them",
-                    slots.join(", ")
+                    names(slots)
                 )
             }
-            Notice::NotInThisVersion { asked } => {
-                write!(f, "{asked} is not in this version; nothing was changed")
+            Notice::Scaled { process_type, from, to } => {
+                write!(f, "{process_type} scaled from {from} to {to}")
             }
+            Notice::Asked { slots, will } => {
+                let what = match will {
+                    Will::Start => "starting",
+                    Will::Stop => "stopping",
+                    Will::Restart => "restarting",
+                    Will::Signal => "signalling",
+                    Will::Stay => "leaving as it is",
+                };
+                write!(f, "{what}, as asked: {}", names(slots))
+            }
+            Notice::Signalled { signal, slots } => {
+                write!(f, "{signal} sent, as asked, to {}", names(slots))
+            }
+            Notice::Reloaded { added, changed, removed } => {
+                let part = |what: &str, types: &[TypeName]| {
+                    let types = types.iter().map(TypeName::as_str).collect::<Vec<_>>().join(", ");
+                    (!types.is_empty()).then(|| format!("{what} {types}"))
+                };
+                let parts = [part("new:", added), part("changed:", changed), part("removed:", removed)];
+                match parts.into_iter().flatten().collect::<Vec<_>>().join("; ") {
+                    parts if parts.is_empty() => write!(f, "reloaded; no program has changed"),
+                    parts => write!(f, "reloaded; {parts}"),
+                }
+            }
+            Notice::ReloadFailed { errors } => {
+                write!(f, "not reloaded, everything goes on as it was: {}", errors.trim_end())
+            }
+            Notice::NoControl { reason } => write!(f, "no control socket: {reason}"),
             Notice::Suspended => write!(f, "suspended with everything; `fg` or SIGCONT goes on"),
             Notice::Resumed => write!(f, "going on"),
             Notice::ReaderGone => write!(f, "nobody reads our output any more"),
@@ -153,6 +180,7 @@ impl fmt::Display for Cause {
             Cause::ReaderGone => write!(f, "nobody reads our output any more"),
             Cause::Essential(name) => write!(f, "every instance of the essential type {name} has failed"),
             Cause::FailFast(slot) => write!(f, "{slot} has ended (--fail-fast)"),
+            Cause::Asked => write!(f, "asked to shut down"),
         }
     }
 }
@@ -170,6 +198,14 @@ impl fmt::Display for Process {
 fn equations(counts: &[(TypeName, u32)]) -> String {
     let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
     each.join(" ")
+}
+
+fn names(slots: &[SlotName]) -> String {
+    let named = slots.iter().take(NAMED).map(SlotName::to_string).collect::<Vec<_>>().join(", ");
+    match slots.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// At most this many processes are named in one sentence.

@@ -1,0 +1,173 @@
+//! A process type as far as it is decided about: its name, its rules, its count, its slots.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::TypeName;
+use crate::app::{Form, Policy, ProcessType, Release};
+
+use super::{Phase, Slot, SlotKey, Time};
+
+/// What is known of a process type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: TypeName,
+    /// The release that its instances run.
+    pub release: String,
+    /// How many should run.
+    pub quantity: u32,
+    /// How many may run at most, where there is a limit.
+    pub max: Option<u32>,
+    /// How they are kept.
+    pub policy: Policy,
+    /// The PORT of slot 1.
+    pub first_port: Option<u16>,
+    /// Who finds the program.
+    pub found_by: FoundBy,
+}
+
+/// Who finds the program of a type, and so who says that it is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FoundBy {
+    /// We do: its own exit codes 126 and 127 mean what it wants.
+    Us,
+    /// A shell: exit codes 126 and 127 mean that it found or could execute nothing.
+    Shell,
+}
+
+impl Member {
+    /// What is to be known of a type of a release.
+    #[must_use]
+    pub fn new(release: &Release, process_type: &ProcessType) -> Member {
+        Member {
+            name: process_type.name.clone(),
+            release: release.id.clone(),
+            quantity: process_type.quantity,
+            max: process_type.max,
+            policy: process_type.policy.clone(),
+            first_port: process_type.port,
+            found_by: match process_type.command.form {
+                Form::Direct(_) => FoundBy::Us,
+                Form::Exec | Form::Shell => FoundBy::Shell,
+            },
+        }
+    }
+
+    /// The members of a release, in Procfile order.
+    #[must_use]
+    pub fn all(release: &Release) -> Vec<Member> {
+        release.types.iter().map(|process_type| Member::new(release, process_type)).collect()
+    }
+
+    /// The PORT of a slot, which may be too high to be one.
+    pub(super) fn port(&self, number: u32) -> Option<u32> {
+        Some(u32::from(self.first_port?) + number - 1)
+    }
+}
+
+/// A type, what it was and is, and its slots.
+#[derive(Clone, Debug)]
+pub(super) struct Type {
+    /// What is known of it, the oldest first: an instance keeps the rules that it was started with.
+    editions: Vec<Member>,
+    pub(super) count: Count,
+    pub(super) standing: Standing,
+    /// Every slot there ever was, from number 1: a slot keeps its history when it is vacant.
+    pub(super) slots: Vec<Slot>,
+    pub(super) record: Record,
+}
+
+/// How many of a type there shall be, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The files and arguments of the start or of the last reload.
+    Planned(u32),
+    /// A request.
+    Asked(u32),
+}
+
+/// Whether a type is in the Procfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Yes.
+    Listed,
+    /// It was; what is left of it ends.
+    Removed,
+}
+
+/// Whether a type's program was ever seen to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Not yet: a program that cannot be found or executed is a mistake.
+    Blank,
+    /// Yes, or it came to run by a request: a program that cannot be found is being replaced, say.
+    Ran,
+}
+
+impl Type {
+    pub(super) fn new(member: Member, record: Record, now: Time) -> Type {
+        Type {
+            count: Count::Planned(member.quantity),
+            standing: Standing::Listed,
+            slots: (0..member.quantity).map(|_| Slot::new(now, 0)).collect(),
+            record,
+            editions: vec![member],
+        }
+    }
+
+    /// What holds for new instances.
+    pub(super) fn newest(&self) -> &Member {
+        // There is one from the beginning, and none is ever taken away.
+        &self.editions[self.newest_edition()]
+    }
+
+    pub(super) fn newest_edition(&self) -> usize {
+        self.editions.len() - 1
+    }
+
+    /// What holds for the instance in a slot, or the one that was there last.
+    pub(super) fn edition(&self, slot: &Slot) -> &Member {
+        &self.editions[slot.edition]
+    }
+
+    /// New rules for the same program: they hold for what runs, too.
+    pub(super) fn amend(&mut self, member: Member) {
+        let newest = self.newest_edition();
+        self.editions[newest] = member;
+    }
+
+    /// Another program.
+    pub(super) fn publish(&mut self, member: Member) {
+        self.editions.push(member);
+    }
+
+    /// How many slots there shall be.
+    pub(super) fn wanted(&self) -> u32 {
+        match self.count {
+            Count::Planned(count) | Count::Asked(count) => count,
+        }
+    }
+
+    /// The slots there shall be.
+    pub(super) fn wanted_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().take(self.wanted() as usize)
+    }
+
+    /// The slots that are there: those that shall be, and those that have not ended yet.
+    pub(super) fn present(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        let wanted = self.wanted();
+        let vacant = |slot: &Slot| matches!(slot.phase, Phase::Stopped);
+        (1..).zip(&self.slots).filter(move |(number, slot)| *number <= wanted || !vacant(slot))
+    }
+
+    /// The highest number of a slot that is there; 0 where none is.
+    pub(super) fn highest(&self) -> u32 {
+        self.present().last().map_or(0, |(number, _)| number)
+    }
+}
+
+/// The place of a slot in its type.
+pub(super) fn index(key: SlotKey) -> usize {
+    // Slot numbers begin at 1; a key is only ever made from an existing slot.
+    key.number as usize - 1
+}

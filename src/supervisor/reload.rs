@@ -1,0 +1,175 @@
+//! The files read again: what did not change is not touched.
+//!
+//! A type whose program is the same keeps its instances, under its new rules; one with another program restarts; a new
+//! one starts; one that is not there any more ends. A count changes only where the files now say another one than
+//! before: what was scaled by request stays as it was asked for.
+
+use crate::api::{Notice, Refusal, TypeName, Will};
+
+use super::course::Course;
+use super::member::Count;
+use super::request::Effects;
+use super::{
+    Action, Goal, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Type,
+};
+
+/// Whether the files are being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    Once,
+    /// Somebody asked since they began to be.
+    AndAgain,
+}
+
+impl Supervisor {
+    /// Has the files read again; once more, where they are being read: they may have changed since.
+    pub(super) fn order_reread(&mut self, step: &mut Step) {
+        match (&self.course, self.reading) {
+            (Course::Ending(_) | Course::Over, _) => {}
+            (Course::Up { .. }, Reading::No) => {
+                self.reading = Reading::Once;
+                step.order(Action::Reread);
+            }
+            (Course::Up { .. }, Reading::Once | Reading::AndAgain) => self.reading = Reading::AndAgain,
+        }
+    }
+
+    /// They have been read: whether anybody still wants to know.
+    fn was_read(&mut self, step: &mut Step) -> bool {
+        let reading = std::mem::replace(&mut self.reading, Reading::No);
+        if reading == Reading::AndAgain {
+            self.order_reread(step);
+        }
+        reading != Reading::No && matches!(self.course, Course::Up { .. })
+    }
+
+    pub(super) fn unreadable(&mut self, step: &mut Step, errors: String) {
+        if self.was_read(step) {
+            step.announce(Notice::ReloadFailed { errors: errors.clone() });
+            self.answer_reread(step, &Err(Refusal::Invalid { errors }));
+        }
+    }
+
+    pub(super) fn reread(&mut self, step: &mut Step, types: Vec<Reread>) {
+        if !self.was_read(step) {
+            return;
+        }
+        let result = self.check_reread(&types).map(|()| self.take_over(step, types));
+        if let Err(refusal) = &result {
+            step.announce(Notice::ReloadFailed { errors: refusal.to_string() });
+        }
+        self.answer_reread(step, &result);
+    }
+
+    /// Whether what was scaled by request still has its ports.
+    fn check_reread(&self, types: &[Reread]) -> Result<(), Refusal> {
+        let ranges: Vec<(&Reread, u32, u32)> = types
+            .iter()
+            .filter_map(|reread| {
+                let count = self.planned(reread).filter(|count| *count > 0)?;
+                Some((reread, reread.member.port(1)?, reread.member.port(count)?))
+            })
+            .collect();
+        let slot = |reread: &Reread, number| crate::api::SlotName {
+            process_type: reread.member.name.clone(),
+            number,
+        };
+        for (index, (reread, first, last)) in ranges.iter().enumerate() {
+            if *last > u32::from(u16::MAX) {
+                let port = (*first).max(u32::from(u16::MAX) + 1);
+                return Err(Refusal::PortTooHigh { slot: slot(reread, port - first + 1), port });
+            }
+            for (other, from, to) in &ranges[..index] {
+                if first <= to && from <= last {
+                    let port = *first.max(from);
+                    return Err(Refusal::PortClash {
+                        slot: slot(reread, port - first + 1),
+                        holder: slot(other, port - from + 1),
+                        port: u16::try_from(port).unwrap_or(u16::MAX),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of a type there shall be: as many as there are, unless the files now say another number.
+    fn planned(&self, reread: &Reread) -> Option<u32> {
+        let asked = match self.types.get(reread.type_index) {
+            Some(kind) if kind.standing == Standing::Listed && kind.newest().quantity == reread.member.quantity => {
+                kind.wanted()
+            }
+            Some(_) | None => reread.member.quantity,
+        };
+        Some(asked.min(reread.member.max.unwrap_or(u32::MAX)))
+    }
+
+    fn take_over(&mut self, step: &mut Step, types: Vec<Reread>) -> Effects {
+        step.order(Action::Adopt);
+        let mut effects = Effects::new();
+        let order: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
+        let removed: Vec<usize> =
+            self.order.iter().copied().filter(|type_index| !order.contains(type_index)).collect();
+        let (mut added, mut changed) = (Vec::new(), Vec::new());
+        self.order = order;
+        let mut counts: Vec<(usize, u32, u32)> = Vec::new();
+        let mut restarts: Vec<usize> = Vec::new();
+        for reread in types {
+            let count = self.planned(&reread).unwrap_or(0);
+            let Reread { type_index, member, program } = reread;
+            let name = member.name.clone();
+            if type_index == self.types.len() {
+                let quantity = 0;
+                let mut kind = Type::new(super::Member { quantity, ..member.clone() }, Record::Ran, step.now);
+                kind.amend(member);
+                self.types.push(kind);
+                added.push(name);
+            } else {
+                let kind = &mut self.types[type_index];
+                match (kind.standing, program) {
+                    (Standing::Removed, Program::Same | Program::Changed) => {
+                        kind.standing = Standing::Listed;
+                        kind.publish(member);
+                        added.push(name);
+                    }
+                    (Standing::Listed, Program::Same) => kind.amend(member),
+                    (Standing::Listed, Program::Changed) => {
+                        kind.publish(member);
+                        restarts.push(type_index);
+                        changed.push(name);
+                    }
+                }
+            }
+            counts.push((type_index, self.types[type_index].wanted(), count));
+        }
+        let gone: Vec<TypeName> =
+            removed.iter().map(|type_index| self.types[*type_index].newest().name.clone()).collect();
+        step.announce(Notice::Reloaded { added, changed, removed: gone });
+        for type_index in removed {
+            self.types[type_index].standing = Standing::Removed;
+            self.set_count(step, type_index, Count::Planned(0), &mut effects);
+        }
+        for (type_index, before, after) in counts {
+            if before != after {
+                let process_type = self.types[type_index].newest().name.clone();
+                step.announce(Notice::Scaled { process_type, from: before, to: after });
+                self.set_count(step, type_index, Count::Planned(after), &mut effects);
+            }
+        }
+        for type_index in restarts {
+            self.types[type_index].record = Record::Ran;
+            let numbers = 1..=self.types[type_index].wanted();
+            let keys: Vec<SlotKey> = numbers
+                .map(|number| SlotKey { type_index, number })
+                // What was stopped by request stays stopped, and what is new is new.
+                .filter(|key| self.slot(*key).goal == Goal::Up && !effects.contains_key(key))
+                .collect();
+            self.say_asked(step, &keys, Will::Restart);
+            for key in keys {
+                effects.insert(key, self.restart(step, key));
+            }
+        }
+        effects
+    }
+}

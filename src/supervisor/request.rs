@@ -1,0 +1,307 @@
+//! What somebody asks for: whom it means, what it changes, and when it is answered.
+//!
+//! Requests only change goals, or end a life whose goal stays up; the table does the rest. What cannot be is refused
+//! with its reason before anything changes. Once the end has begun nothing can be asked for but the end.
+
+use std::collections::BTreeMap;
+
+use crate::api::{
+    Accepted, Effect, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName, Verb, When,
+    Will,
+};
+
+use super::course::Course;
+use super::reload::Reading;
+use super::sequel::earliest;
+use super::{
+    Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak,
+};
+
+/// Somebody who is answered later.
+#[derive(Clone, Debug)]
+pub(super) struct Waiter {
+    id: RequestId,
+    until: Until,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Debug)]
+enum Until {
+    /// The files have been read again; then perhaps for what follows from that.
+    Reread(When),
+    /// These slots have come to what they were asked to.
+    Settled(Effects),
+    /// We end.
+    Over,
+}
+
+/// What becomes of which slot.
+pub(super) type Effects = BTreeMap<SlotKey, Will>;
+
+impl Supervisor {
+    pub(super) fn requested(&mut self, step: &mut Step, id: RequestId, request: Request) {
+        let Request { verb, answer } = request;
+        let done = match (&self.course, verb) {
+            (Course::Up { .. } | Course::Ending(_) | Course::Over, Verb::Shutdown { drain }) => {
+                let effects = self.alive().map(|key| (key, Will::Stop)).collect();
+                self.shut_down(step, drain);
+                match answer {
+                    When::Accepted => self.reply(step, id, &effects),
+                    When::Happened => self.waiters.push(Waiter { id, until: Until::Over }),
+                }
+                return;
+            }
+            (Course::Ending(_) | Course::Over, _) => Err(Refusal::ShuttingDown),
+            (Course::Up { .. }, Verb::Reload) if self.reading != Reading::No => Err(Refusal::Busy),
+            (Course::Up { .. }, Verb::Reload) => {
+                self.waiters.push(Waiter { id, until: Until::Reread(answer) });
+                return self.order_reread(step);
+            }
+            (Course::Up { .. }, Verb::Scale { changes }) => self.scale(step, &changes),
+            (Course::Up { .. }, Verb::Restart { targets }) => {
+                self.meant(&targets).map(|keys| self.restart_all(step, &keys))
+            }
+            (Course::Up { .. }, Verb::Stop { targets }) => {
+                self.meant(&targets).map(|keys| self.stop_all(step, &keys))
+            }
+            (Course::Up { .. }, Verb::Signal { signal, targets }) => {
+                self.meant(&targets).and_then(|keys| self.signal_all(step, &keys, signal))
+            }
+            (Course::Up { .. }, Verb::Settle) => Ok(self.slots().map(|(key, _)| (key, Will::Start)).collect()),
+        };
+        match done {
+            Ok(effects) => self.answer(step, id, answer, effects),
+            Err(refusal) => step.order(Action::Reply { id, answer: Err(refusal) }),
+        }
+    }
+
+    fn answer(&mut self, step: &mut Step, id: RequestId, when: When, effects: Effects) {
+        match when {
+            When::Accepted => self.reply(step, id, &effects),
+            When::Happened => self.waiters.push(Waiter { id, until: Until::Settled(effects) }),
+        }
+    }
+
+    fn reply(&self, step: &mut Step, id: RequestId, effects: &Effects) {
+        let effect = |(key, will): (&SlotKey, &Will)| Effect {
+            name: self.name(*key),
+            will: *will,
+            state: if self.is_present(*key) { self.slot(*key).phase.state() } else { State::Stopped },
+        };
+        let processes = effects.iter().map(effect).collect();
+        step.order(Action::Reply { id, answer: Ok(Accepted { formation: self.formation(), processes }) });
+    }
+
+    /// The slots that targets mean, all where there are none.
+    fn meant(&self, targets: &[Target]) -> Result<Vec<SlotKey>, Refusal> {
+        let present: Vec<(SlotKey, SlotName)> =
+            self.slots().map(|(key, _)| (key, self.name(key))).collect();
+        for target in targets {
+            let means_type = || self.listed().any(|(_, name)| target.means_type(name.as_str()));
+            if !present.iter().any(|(_, name)| target.means(name)) && !means_type() {
+                let known = self.listed().map(|(_, name)| name.clone()).collect();
+                return Err(Refusal::UnknownTarget { target: target.to_string(), known });
+            }
+        }
+        let is_meant =
+            |name: &SlotName| targets.is_empty() || targets.iter().any(|target| target.means(name));
+        Ok(present.into_iter().filter(|(_, name)| is_meant(name)).map(|(key, _)| key).collect())
+    }
+
+    /// Every type of the Procfile, in its order.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (usize, &TypeName)> {
+        self.order.iter().map(|type_index| (*type_index, &self.types[*type_index].newest().name))
+    }
+
+    fn alive(&self) -> impl Iterator<Item = SlotKey> {
+        self.slots().filter(|(_, slot)| slot.phase.instance().is_some()).map(|(key, _)| key)
+    }
+
+    /// Whether a slot is there, or vacant.
+    fn is_present(&self, key: SlotKey) -> bool {
+        let kind = &self.types[key.type_index];
+        key.number <= kind.wanted() || !matches!(self.slot(key).phase, Phase::Stopped)
+    }
+
+    fn restart_all(&mut self, step: &mut Step, keys: &[SlotKey]) -> Effects {
+        // What is on its way out of the formation stays on it.
+        let wanted = |key: &&SlotKey| {
+            let kind = &self.types[key.type_index];
+            kind.standing == Standing::Listed && key.number <= kind.wanted()
+        };
+        let keys: Vec<SlotKey> = keys.iter().filter(wanted).copied().collect();
+        self.say_asked(step, &keys, Will::Restart);
+        keys.into_iter().map(|key| (key, self.restart(step, key))).collect()
+    }
+
+    /// A new life for a slot, whatever it is at, and a new streak.
+    pub(super) fn restart(&mut self, step: &mut Step, key: SlotKey) -> Will {
+        let slot = self.slot_mut(key);
+        slot.streak = Streak::default();
+        self.raise(step, key)
+    }
+
+    /// A new life for a slot, whatever it is at.
+    pub(super) fn raise(&mut self, step: &mut Step, key: SlotKey) -> Will {
+        let slot = self.slot_mut(key);
+        slot.goal = Goal::Up;
+        let pending = Phase::Pending { due: earliest(slot.last_start, step.now) };
+        match slot.phase.clone() {
+            Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => {
+                self.enter(key, pending);
+                Will::Start
+            }
+            // It is as new as can be.
+            Phase::Starting { .. } => Will::Start,
+            Phase::Running { life, .. } => {
+                self.stop(step, key, life);
+                Will::Restart
+            }
+            // What it ended by does not count any more.
+            Phase::Draining { life, body, deadline, .. } => {
+                self.enter(key, Phase::Draining { life, body, deadline, ending: Ending::Asked });
+                Will::Restart
+            }
+            Phase::Killing { life, body, look_at, patience, .. } => {
+                let ending = Ending::Asked;
+                self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
+                Will::Restart
+            }
+            Phase::Stuck { life, body, .. } => {
+                self.enter(key, Phase::Stuck { life, body, ending: Ending::Asked });
+                Will::Restart
+            }
+            // Only a shutdown leaves anybody behind, and then nothing is raised.
+            Phase::Leaving { .. } | Phase::Lost => Will::Stay,
+        }
+    }
+
+    fn stop_all(&mut self, step: &mut Step, keys: &[SlotKey]) -> Effects {
+        let keys: Vec<SlotKey> =
+            keys.iter().filter(|key| self.slot(**key).goal == Goal::Up).copied().collect();
+        self.say_asked(step, &keys, Will::Stop);
+        keys.into_iter().map(|key| (key, self.lower(step, key))).collect()
+    }
+
+    /// Nothing shall run in a slot.
+    pub(super) fn lower(&mut self, step: &mut Step, key: SlotKey) -> Will {
+        let rests = matches!(self.slot(key).phase, Phase::Completed | Phase::Failed | Phase::Stopped);
+        self.slot_mut(key).goal = Goal::Down;
+        self.settle(step, key);
+        if rests { Will::Stay } else { Will::Stop }
+    }
+
+    fn signal_all(&mut self, step: &mut Step, keys: &[SlotKey], signal: Signal) -> Result<Effects, Refusal> {
+        let led: Vec<_> = keys
+            .iter()
+            .filter_map(|key| self.slot(*key).phase.led().map(|life| (*key, life.instance)))
+            .collect();
+        if led.is_empty() {
+            let slots = keys.iter().map(|key| self.name(*key)).collect();
+            return Err(Refusal::NotRunning { slots });
+        }
+        let slots = led.iter().map(|(key, _)| self.name(*key)).collect();
+        step.announce(Notice::Signalled { signal, slots });
+        let signalled = led.into_iter().map(|(slot, instance)| {
+            step.order(Action::Signal { slot, instance, signal });
+            (slot, Will::Signal)
+        });
+        Ok(signalled.collect())
+    }
+
+    pub(super) fn say_asked(&self, step: &mut Step, keys: &[SlotKey], will: Will) {
+        if !keys.is_empty() {
+            let slots = keys.iter().map(|key| self.name(*key)).collect();
+            step.announce(Notice::Asked { slots, will });
+        }
+    }
+
+    /// Whether a slot has come to what it was asked to, or will not by itself.
+    fn is_settled(&self, key: SlotKey, will: Will) -> bool {
+        match (will, &self.slot(key).phase) {
+            (Will::Signal | Will::Stay, _) => true,
+            (
+                Will::Start | Will::Restart | Will::Stop,
+                Phase::Stuck { .. }
+                | Phase::Leaving { .. }
+                | Phase::Lost
+                | Phase::Completed
+                | Phase::Failed
+                | Phase::Stopped,
+            ) => true,
+            (
+                Will::Start | Will::Restart,
+                Phase::Running { readiness: Readiness::Ready, .. } | Phase::Backoff { .. },
+            ) => true,
+            (
+                Will::Start | Will::Restart,
+                Phase::Pending { .. } | Phase::Running { readiness: Readiness::Expected { .. }, .. },
+            ) => false,
+            // Somebody else may have asked for the contrary meanwhile, and got it.
+            (Will::Stop, Phase::Pending { .. } | Phase::Running { .. } | Phase::Backoff { .. }) => true,
+            (
+                Will::Start | Will::Restart | Will::Stop,
+                Phase::Starting { .. } | Phase::Draining { .. } | Phase::Killing { .. },
+            ) => false,
+        }
+    }
+
+    /// Answers those whose wish has come true.
+    pub(super) fn answer_waiters(&mut self, step: &mut Step) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let (waiting, done): (Vec<Waiter>, Vec<Waiter>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| match &waiter.until {
+                Until::Settled(effects) => {
+                    !effects.iter().all(|(key, will)| self.is_settled(*key, *will))
+                }
+                Until::Reread(_) | Until::Over => true,
+            });
+        self.waiters = waiting;
+        for waiter in done {
+            if let Until::Settled(effects) = &waiter.until {
+                self.reply(step, waiter.id, effects);
+            }
+        }
+    }
+
+    /// The files have been read again: answers those who wait for that.
+    pub(super) fn answer_reread(&mut self, step: &mut Step, result: &Result<Effects, Refusal>) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            match (waiter.until, result) {
+                (Until::Reread(when), Ok(effects)) => self.answer(step, waiter.id, when, effects.clone()),
+                (Until::Reread(_), Err(refusal)) => {
+                    step.order(Action::Reply { id: waiter.id, answer: Err(refusal.clone()) });
+                }
+                (until @ (Until::Settled(_) | Until::Over), _) => {
+                    self.waiters.push(Waiter { until, ..waiter });
+                }
+            }
+        }
+    }
+
+    /// The end has begun: what anybody waited for will not be.
+    pub(super) fn refuse_waiters(&mut self, step: &mut Step) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            match waiter.until {
+                Until::Reread(_) | Until::Settled(_) => {
+                    step.order(Action::Reply { id: waiter.id, answer: Err(Refusal::ShuttingDown) });
+                }
+                Until::Over => self.waiters.push(waiter),
+            }
+        }
+    }
+
+    /// Everything has ended.
+    pub(super) fn dismiss_waiters(&mut self, step: &mut Step) {
+        self.refuse_waiters(step);
+        for waiter in std::mem::take(&mut self.waiters) {
+            self.reply(step, waiter.id, &Effects::new());
+        }
+    }
+}

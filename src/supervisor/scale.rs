@@ -1,0 +1,159 @@
+//! Other counts: more slots above the highest, or fewer from the highest down. Survivors are not touched.
+
+use crate::api::{Change, Notice, Refusal, Will};
+
+use super::member::Count;
+use super::request::Effects;
+use super::{Goal, Phase, Record, Slot, SlotKey, Step, Supervisor};
+
+/// Stands for every type but [`RELEASE`].
+const ALL: &str = "all";
+
+/// The type that only runs where it is named (Heroku's rule).
+const RELEASE: &str = "release";
+
+/// More of one type is somebody's mistake, as on the command line.
+const MOST: u32 = 100_000;
+
+impl Supervisor {
+    /// Sets counts, all of them or none.
+    pub(super) fn scale(
+        &mut self,
+        step: &mut Step,
+        changes: &[(String, Change)],
+    ) -> Result<Effects, Refusal> {
+        let counts = self.counts(changes)?;
+        self.check_ports(&counts)?;
+        let mut effects = Effects::new();
+        for (type_index, count) in counts {
+            let before = self.types[type_index].wanted();
+            if count != before {
+                let process_type = self.types[type_index].newest().name.clone();
+                step.announce(Notice::Scaled { process_type, from: before, to: count });
+            }
+            // Somebody asked for it, even where it was so already.
+            self.set_count(step, type_index, Count::Asked(count), &mut effects);
+        }
+        Ok(effects)
+    }
+
+    /// What the changes come to, by type, each type once.
+    fn counts(&self, changes: &[(String, Change)]) -> Result<Vec<(usize, u32)>, Refusal> {
+        let mut counts: Vec<(usize, u32)> = Vec::new();
+        let all = |(name, _): &&(String, Change)| name == ALL;
+        for (name, change) in changes.iter().filter(all).chain(changes.iter().filter(|change| !all(change))) {
+            let meant: Vec<usize> = self
+                .listed()
+                .filter(|(_, listed)| {
+                    listed.as_str() == name || (name == ALL && listed.as_str() != RELEASE)
+                })
+                .map(|(type_index, _)| type_index)
+                .collect();
+            if meant.is_empty() {
+                let known = self.listed().map(|(_, name)| name.clone()).collect();
+                return Err(Refusal::UnknownProcessType { name: name.clone(), known });
+            }
+            for type_index in meant {
+                let before = counts.iter().find(|(other, _)| *other == type_index).map(|(_, count)| *count);
+                let before = before.unwrap_or(self.types[type_index].wanted());
+                let count = self.changed(type_index, before, *change)?;
+                counts.retain(|(other, _)| *other != type_index);
+                counts.push((type_index, count));
+            }
+        }
+        Ok(counts)
+    }
+
+    fn changed(&self, type_index: usize, before: u32, change: Change) -> Result<u32, Refusal> {
+        let member = self.types[type_index].newest();
+        let count = match change {
+            Change::To(count) => i64::from(count),
+            Change::By(by) => i64::from(before).saturating_add(by),
+        };
+        let max = member.max.unwrap_or(MOST);
+        let process_type = || member.name.clone();
+        match (u32::try_from(count), change) {
+            (Ok(count), _) if count <= max => Ok(count),
+            (Err(_), Change::By(by)) if by < 0 => {
+                Err(Refusal::BelowZero { process_type: process_type(), count: before, by })
+            }
+            (Ok(_) | Err(_), _) => Err(Refusal::OverMax { process_type: process_type(), count, max }),
+        }
+    }
+
+    /// Whether every slot that would be new has a PORT of its own; those that are still there have theirs.
+    fn check_ports(&self, counts: &[(usize, u32)]) -> Result<(), Refusal> {
+        let range = |type_index: usize| {
+            let kind = &self.types[type_index];
+            let count = counts.iter().find(|(other, _)| *other == type_index).map(|(_, count)| *count);
+            let last = count.unwrap_or(0).max(kind.highest());
+            Some((kind.newest().port(1)?, kind.newest().port(last).filter(|_| last > 0)?))
+        };
+        for (type_index, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            let kind = &self.types[*type_index];
+            let (Some(first), Some(last)) = (kind.newest().port(1), kind.newest().port(*count)) else {
+                continue;
+            };
+            let slot = |port: u32| {
+                self.name(SlotKey { type_index: *type_index, number: port - first + 1 })
+            };
+            if last > u32::from(u16::MAX) {
+                let port = first.max(u32::from(u16::MAX) + 1);
+                return Err(Refusal::PortTooHigh { slot: slot(port), port });
+            }
+            for other in (0..self.types.len()).filter(|other| other != type_index) {
+                let Some((from, to)) = range(other).filter(|(from, to)| first <= *to && *from <= last) else {
+                    continue;
+                };
+                let port = first.max(from);
+                let holder = self.name(SlotKey { type_index: other, number: port - from + 1 });
+                debug_assert!(port <= to, "the ranges overlap");
+                // Both are below the highest port, as `last` is not above it.
+                let number = u16::try_from(port).unwrap_or(u16::MAX);
+                return Err(Refusal::PortClash { slot: slot(port), holder, port: number });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a type its count: what is above it ends, what is new begins.
+    pub(super) fn set_count(
+        &mut self,
+        step: &mut Step,
+        type_index: usize,
+        count: Count,
+        effects: &mut Effects,
+    ) {
+        let kind = &mut self.types[type_index];
+        let before = kind.wanted();
+        kind.count = count;
+        let after = kind.wanted();
+        if let (Count::Asked(_), true) = (count, after > before) {
+            // A mistake in a type that is started by request must not end everybody else.
+            kind.record = Record::Ran;
+        }
+        for number in after + 1..=before {
+            let key = SlotKey { type_index, number };
+            let will = self.lower(step, key);
+            if matches!(self.slot(key).phase, Phase::Completed | Phase::Failed) {
+                self.enter(key, Phase::Stopped);
+            }
+            effects.insert(key, will);
+        }
+        for number in before + 1..=after {
+            let key = SlotKey { type_index, number };
+            let kind = &mut self.types[type_index];
+            if (number as usize) <= kind.slots.len() {
+                kind.slots[number as usize - 1].renew();
+                // Gone or not: what lived there is on its way out.
+                self.raise(step, key);
+            } else {
+                let slot = Slot::vacant(kind.newest_edition());
+                kind.slots.push(slot);
+                self.slot_mut(key).goal = Goal::Up;
+                self.enter(key, Phase::Pending { due: step.now });
+            }
+            effects.insert(key, Will::Start);
+        }
+    }
+}
