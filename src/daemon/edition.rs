@@ -83,7 +83,8 @@ impl Editions {
             compared.push((Reread { type_index, member, program }, edition));
         }
         let rereads = compared.iter().map(|(reread, _)| reread.clone()).collect();
-        let editions = compared.into_iter().map(|(reread, edition)| (reread.type_index, reread.program, edition));
+        let editions =
+            compared.into_iter().map(|(reread, edition)| (reread.type_index, reread.program, edition));
         Ok((rereads, Candidate { editions: editions.collect() }))
     }
 

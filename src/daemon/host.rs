@@ -70,8 +70,7 @@ impl Host {
         inputs: Inputs,
         facts: mpsc::Sender<Fact>,
     ) -> io::Result<Host> {
-        let strangers =
-            if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
+        let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let control = release.control.clone();
         Ok(Host {
             editions: Editions::new(release)?,
@@ -253,13 +252,7 @@ impl Host {
         self.editions.edition(slot.type_index, edition).process_type.policy.leftovers
     }
 
-    fn spawn(
-        &mut self,
-        slot: SlotKey,
-        instance: InstanceId,
-        edition: usize,
-        inbox: &mut VecDeque<Event>,
-    ) {
+    fn spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize, inbox: &mut VecDeque<Event>) {
         let port = self.editions.edition(slot.type_index, edition).process_type.port_of(slot.number);
         if let Some(port) = port
             && port::taken(port)
@@ -272,12 +265,7 @@ impl Host {
         }
     }
 
-    fn try_spawn(
-        &mut self,
-        slot: SlotKey,
-        instance: InstanceId,
-        edition: usize,
-    ) -> Result<Pid, SpawnError> {
+    fn try_spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize) -> Result<Pid, SpawnError> {
         let Edition { process_type, prepared, root } = self.editions.edition(slot.type_index, edition);
         let name = SlotName { process_type: process_type.name.clone(), number: slot.number };
         let shortage = |what: &str, errno: Errno| SpawnError {

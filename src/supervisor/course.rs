@@ -201,8 +201,8 @@ impl Supervisor {
     pub(super) fn failed(&mut self, step: &mut Step, key: SlotKey, code: u8) {
         let failure = Failure { slot: self.name(key), code };
         let kind = &self.types[key.type_index];
-        let essential = self.policy(key).essential
-            && kind.wanted_slots().all(|slot| matches!(slot.phase, Phase::Failed));
+        let essential =
+            self.policy(key).essential && kind.wanted_slots().all(|slot| matches!(slot.phase, Phase::Failed));
         let cause = Cause::Essential(self.member(key).name.clone());
         if let Course::Up { first_failure } = &mut self.course {
             first_failure.get_or_insert_with(|| failure.clone());

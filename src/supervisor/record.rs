@@ -6,8 +6,8 @@ use crate::api::{Cause, ExitReason, ExitStatus, InstanceId, LastExit, Notice, Pi
 use crate::app::{Leftovers, StopScope};
 
 use super::{
-    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, READY_AFTER, Readiness, Record,
-    SlotKey, SpawnError, Step, Supervisor, Whom, millis,
+    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, READY_AFTER, Readiness,
+    Record, SlotKey, SpawnError, Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {

@@ -9,9 +9,7 @@ use crate::api::{Notice, Refusal, TypeName, Will};
 use super::course::Course;
 use super::member::Count;
 use super::request::Effects;
-use super::{
-    Action, Goal, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Type,
-};
+use super::{Action, Goal, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Type};
 
 /// Whether the files are being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +95,9 @@ impl Supervisor {
     /// How many of a type there shall be: as many as there are, unless the files now say another number.
     fn planned(&self, reread: &Reread) -> Option<u32> {
         let asked = match self.types.get(reread.type_index) {
-            Some(kind) if kind.standing == Standing::Listed && kind.newest().quantity == reread.member.quantity => {
+            Some(kind)
+                if kind.standing == Standing::Listed && kind.newest().quantity == reread.member.quantity =>
+            {
                 kind.wanted()
             }
             Some(_) | None => reread.member.quantity,
@@ -127,15 +127,15 @@ impl Supervisor {
                 added.push(name);
             } else {
                 let kind = &mut self.types[type_index];
-                match (kind.standing, program) {
-                    (Standing::Removed, Program::Same | Program::Changed) => {
-                        kind.standing = Standing::Listed;
-                        kind.publish(member);
-                        added.push(name);
-                    }
-                    (Standing::Listed, Program::Same) => kind.amend(member),
+                let standing = std::mem::replace(&mut kind.standing, Standing::Listed);
+                match program {
+                    Program::Same => kind.amend(member),
+                    Program::Changed => kind.publish(member),
+                }
+                match (standing, program) {
+                    (Standing::Removed, Program::Same | Program::Changed) => added.push(name),
+                    (Standing::Listed, Program::Same) => {}
                     (Standing::Listed, Program::Changed) => {
-                        kind.publish(member);
                         restarts.push(type_index);
                         changed.push(name);
                     }

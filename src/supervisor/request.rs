@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Accepted, Effect, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName, Verb, When,
-    Will,
+    Accepted, Effect, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName, Verb,
+    When, Will,
 };
 
 use super::course::Course;
 use super::reload::Reading;
 use super::sequel::earliest;
-use super::{
-    Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak,
-};
+use super::{Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak};
 
 /// Somebody who is answered later.
 #[derive(Clone, Debug)]
@@ -67,7 +65,9 @@ impl Supervisor {
             (Course::Up { .. }, Verb::Signal { signal, targets }) => {
                 self.meant(&targets).and_then(|keys| self.signal_all(step, &keys, signal))
             }
-            (Course::Up { .. }, Verb::Settle) => Ok(self.slots().map(|(key, _)| (key, Will::Start)).collect()),
+            (Course::Up { .. }, Verb::Settle) => {
+                Ok(self.slots().map(|(key, _)| (key, Will::Start)).collect())
+            }
         };
         match done {
             Ok(effects) => self.answer(step, id, answer, effects),
@@ -94,8 +94,7 @@ impl Supervisor {
 
     /// The slots that targets mean, all where there are none.
     fn meant(&self, targets: &[Target]) -> Result<Vec<SlotKey>, Refusal> {
-        let present: Vec<(SlotKey, SlotName)> =
-            self.slots().map(|(key, _)| (key, self.name(key))).collect();
+        let present: Vec<(SlotKey, SlotName)> = self.slots().map(|(key, _)| (key, self.name(key))).collect();
         for target in targets {
             let means_type = || self.listed().any(|(_, name)| target.means_type(name.as_str()));
             if !present.iter().any(|(_, name)| target.means(name)) && !means_type() {
@@ -257,9 +256,7 @@ impl Supervisor {
         }
         let (waiting, done): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(&mut self.waiters).into_iter().partition(|waiter| match &waiter.until {
-                Until::Settled(effects) => {
-                    !effects.iter().all(|(key, will)| self.is_settled(*key, *will))
-                }
+                Until::Settled(effects) => !effects.iter().all(|(key, will)| self.is_settled(*key, *will)),
                 Until::Reread(_) | Until::Over => true,
             });
         self.waiters = waiting;

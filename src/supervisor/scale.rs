@@ -44,9 +44,7 @@ impl Supervisor {
         for (name, change) in changes.iter().filter(all).chain(changes.iter().filter(|change| !all(change))) {
             let meant: Vec<usize> = self
                 .listed()
-                .filter(|(_, listed)| {
-                    listed.as_str() == name || (name == ALL && listed.as_str() != RELEASE)
-                })
+                .filter(|(_, listed)| listed.as_str() == name || (name == ALL && listed.as_str() != RELEASE))
                 .map(|(type_index, _)| type_index)
                 .collect();
             if meant.is_empty() {
@@ -94,9 +92,7 @@ impl Supervisor {
             let (Some(first), Some(last)) = (kind.newest().port(1), kind.newest().port(*count)) else {
                 continue;
             };
-            let slot = |port: u32| {
-                self.name(SlotKey { type_index: *type_index, number: port - first + 1 })
-            };
+            let slot = |port: u32| self.name(SlotKey { type_index: *type_index, number: port - first + 1 });
             if last > u32::from(u16::MAX) {
                 let port = first.max(u32::from(u16::MAX) + 1);
                 return Err(Refusal::PortTooHigh { slot: slot(port), port });

@@ -8,8 +8,8 @@ use crate::app::{Policy, Restart};
 use super::backoff::Next;
 use super::course::Failure;
 use super::{
-    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Member, Outcome, Phase, Record, Slot, SlotKey, Step, Supervisor,
-    Time, millis,
+    CLOSEST_STARTS, Ending, FailFast, FoundBy, Goal, Member, Outcome, Phase, Record, Slot, SlotKey, Step,
+    Supervisor, Time, millis,
 };
 
 /// What follows a life that ended by itself.

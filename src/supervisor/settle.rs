@@ -18,8 +18,8 @@ use crate::app::{Leftovers, StopScope};
 
 use super::course::Course;
 use super::{
-    Action, Body, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step, Supervisor, Whom,
-    millis,
+    Action, Body, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step,
+    Supervisor, Whom, millis,
 };
 
 impl Supervisor {

@@ -7,10 +7,11 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-use supervise::api::{ExitStatus, InstanceId, Pid, Process, Signal};
+use supervise::api::{Change, ExitStatus, InstanceId, Pid, Process, Request, RequestId, Signal, Verb, When};
 use supervise::app::{Leftovers, Restart, StopScope};
 use supervise::supervisor::{
-    Body, Event, FailFast, Goal, Habits, Member, Phase, Slot, SlotKey, SpawnError, SpawnErrorKind, Time,
+    Body, Event, FailFast, Goal, Habits, Member, Phase, Program, Reread, Slot, SlotKey, SpawnError,
+    SpawnErrorKind, Time,
 };
 
 use crate::fake_host::{member, ms, with};
@@ -50,7 +51,7 @@ const PHASES: [&str; 16] = [
     "failed",
     "stopped",
 ];
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 19] = [
     "woke",
     "port taken",
     "spawned",
@@ -61,21 +62,26 @@ const KINDS: [&str; 10] = [
     "withheld",
     "received",
     "reader gone",
+    "scale",
+    "restart",
+    "stop",
+    "signal",
+    "reload",
+    "shutdown",
+    "settle",
+    "reread",
+    "unreadable",
 ];
 
 /// Pairs of goal and phase that no slot is ever in between two steps, and why.
-const NEVER: [(&str, &str, &str); 19] = [
-    ("up", "draining, led", "a leader is only asked to end with everything"),
-    ("up", "killing, led", "as before: so far nobody asks for one slot to end"),
-    ("up", "stuck, led", "as before"),
+const NEVER: [(&str, &str, &str); 15] = [
     ("up", "leaving, led", "left behind only by a shutdown"),
     ("up", "leaving, orphaned", "left behind only by a shutdown"),
     ("up", "lost", "left behind only by a shutdown"),
-    ("up", "stopped", "so far nobody asks for one slot to end"),
+    ("up", "stopped", "pending in the same step"),
     ("down", "pending", "stopped in the same step"),
     ("down", "backoff", "stopped in the same step"),
     ("down", "running", "asked to end in the same step"),
-    ("down", "stuck, led", "leaving in the same step"),
     ("down", "stuck, orphaned", "leaving in the same step"),
     ("dead", "pending", "stopped in the same step"),
     ("dead", "backoff", "stopped in the same step"),
@@ -90,7 +96,10 @@ const NEVER: [(&str, &str, &str); 19] = [
 fn every_history_of_a_small_formation_keeps_the_rules_and_every_cell_is_reached() {
     let mut seen = Seen::default();
     for (members, habits, depth) in formations() {
-        search(members, habits, depth, &mut seen);
+        search(members, habits, Asks::Nothing, depth, &mut seen);
+    }
+    for (members, depth) in steered() {
+        search(members, Habits::default(), Asks::Much, depth, &mut seen);
     }
     let never: BTreeSet<_> = NEVER.map(|(goal, phase, _)| (goal, phase)).into();
     let wrong: Vec<_> = seen.goals.intersection(&never).collect();
@@ -137,8 +146,30 @@ fn formations() -> Vec<(Vec<Member>, Habits, usize)> {
     ]
 }
 
-fn search(members: Vec<Member>, habits: Habits, depth: usize, seen: &mut Seen) {
-    let start = State { core: Checked::new(members, habits, 1, Time::ZERO), now: Time::ZERO };
+/// What is searched with somebody at the control socket.
+fn steered() -> Vec<(Vec<Member>, usize)> {
+    let small = |name: &str| {
+        with(member(name, 1), |policy| {
+            policy.drain = ms(1_000);
+            policy.backoff.reset_after = ms(1_500);
+            policy.backoff.give_up_after = 2;
+        })
+    };
+    let never = || with(small("never"), |policy| policy.restart = Restart::Never);
+    let leave = || with(small("leave"), |policy| policy.leftovers = Leftovers::Leave);
+    vec![(vec![small("one")], 6), (vec![never()], 6), (vec![leave(), small("one")], 4)]
+}
+
+/// Whether somebody asks for things.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Much,
+}
+
+fn search(members: Vec<Member>, habits: Habits, asks: Asks, depth: usize, seen: &mut Seen) {
+    let core = Checked::new(members.clone(), habits, 1, Time::ZERO);
+    let start = State { core, now: Time::ZERO };
     let mut known = HashSet::from([key(&start)]);
     let mut shapes = HashSet::new();
     let mut frontier = VecDeque::from([(start, 0)]);
@@ -146,16 +177,18 @@ fn search(members: Vec<Member>, habits: Habits, depth: usize, seen: &mut Seen) {
         seen.note_goals(&state);
         if shapes.insert(shape(&state)) {
             // What cannot happen now must do no harm; where it leads is not followed.
-            for event in noise(&state) {
-                seen.note_event(&state, &event);
+            for events in noise(&state).into_iter().map(|event| vec![event]).chain(reloads(&members)) {
                 let mut core = state.core.clone();
-                let _nobody_performs_them = core.handle(state.now, &event);
+                for event in events {
+                    seen.note_event(&state, &event);
+                    let _nobody_performs_them = core.handle(state.now, &event);
+                }
             }
         }
         if steps == depth || state.core.is_over() {
             continue;
         }
-        for next in successors(&state, seen) {
+        for next in successors(&state, asks, seen) {
             if known.insert(key(&next)) {
                 frontier.push_back((next, steps + 1));
             }
@@ -164,9 +197,10 @@ fn search(members: Vec<Member>, habits: Habits, depth: usize, seen: &mut Seen) {
     seen.states += known.len();
 }
 
-fn successors(state: &State, seen: &mut Seen) -> Vec<State> {
+fn successors(state: &State, asks: Asks, seen: &mut Seen) -> Vec<State> {
     let mut next = Vec::new();
-    for event in possible(state) {
+    let asked = if asks == Asks::Much { requests() } else { Vec::new() };
+    for event in possible(state).into_iter().chain(asked) {
         seen.note_event(state, &event);
         let mut after = state.clone();
         // What is ordered is performed by the facts that follow.
@@ -201,7 +235,7 @@ fn possible(state: &State) -> Vec<Event> {
                     events.push(spawn_failed(slot, instance, kind));
                 }
             }
-            Phase::Running(_) | Phase::Draining { body: Body::Leader, .. } => {
+            Phase::Running { .. } | Phase::Draining { body: Body::Leader, .. } => {
                 events.extend([exited(0, vec![]), exited(1, vec![]), exited(1, vec![process(slot)])]);
             }
             Phase::Killing { body: Body::Leader, .. }
@@ -228,9 +262,48 @@ fn possible(state: &State) -> Vec<Event> {
     events
 }
 
+/// What somebody may ask for.
+fn requests() -> Vec<Event> {
+    let scale = |change| Verb::Scale { changes: vec![("all".to_owned(), change)] };
+    let verbs = [
+        scale(Change::To(0)),
+        scale(Change::To(1)),
+        scale(Change::By(1)),
+        Verb::Restart { targets: Vec::new() },
+        Verb::Stop { targets: Vec::new() },
+        Verb::Shutdown { drain: Some(ms(200)) },
+    ];
+    verbs.into_iter().map(|verb| asked(verb, When::Accepted)).collect()
+}
+
+fn asked(verb: Verb, answer: When) -> Event {
+    Event::Requested { id: RequestId(1), request: Request { verb, answer } }
+}
+
+/// The files read again: as they were, with another program, with other types only, and wrong.
+fn reloads(members: &[Member]) -> Vec<Vec<Event>> {
+    let all = |program| {
+        let reread =
+            |(type_index, member): (usize, &Member)| Reread { type_index, member: member.clone(), program };
+        members.iter().enumerate().map(reread).collect::<Vec<_>>()
+    };
+    let other = Reread { type_index: members.len(), member: member("new", 1), program: Program::Changed };
+    let read = [
+        Event::Reread { types: all(Program::Same) },
+        Event::Reread { types: all(Program::Changed) },
+        Event::Reread { types: vec![other] },
+        Event::Unreadable { errors: "wrong".to_owned() },
+    ];
+    read.map(|read| vec![asked(Verb::Reload, When::Happened), read]).into()
+}
+
 /// Every kind of event, of the instance that is there and of one that was, and signals that are rare.
 fn noise(state: &State) -> Vec<Event> {
     let mut events = vec![Event::Woke, Event::ReaderGone];
+    let settle = asked(Verb::Settle, When::Happened);
+    let signal = Verb::Signal { signal: Signal::HUP, targets: Vec::new() };
+    events.extend([settle, asked(signal, When::Accepted)]);
+    events.extend(requests());
     events.extend([Signal::HUP, Signal::CONT, Signal::TSTP, Signal::WINCH, Signal::PWR].map(Event::Received));
     for (slot, place) in state.core.supervisor.slots() {
         events.push(Event::Withheld { signal: Signal::WINCH, slots: vec![slot] });
@@ -293,6 +366,17 @@ impl Seen {
             Event::Withheld { .. } => ("withheld", None),
             Event::Received(_) => ("received", None),
             Event::ReaderGone => ("reader gone", None),
+            Event::Requested { request, .. } => match request.verb {
+                Verb::Scale { .. } => ("scale", None),
+                Verb::Restart { .. } => ("restart", None),
+                Verb::Stop { .. } => ("stop", None),
+                Verb::Signal { .. } => ("signal", None),
+                Verb::Reload => ("reload", None),
+                Verb::Shutdown { .. } => ("shutdown", None),
+                Verb::Settle => ("settle", None),
+            },
+            Event::Reread { .. } => ("reread", None),
+            Event::Unreadable { .. } => ("unreadable", None),
         };
         let slots = state.core.supervisor.slots().filter(|(key, _)| of.is_none_or(|of| of == *key));
         self.events.extend(slots.map(|(_, slot)| (phase_name(slot.phase()), kind)));
@@ -313,10 +397,10 @@ fn phase_name(phase: &Phase) -> &'static str {
         Phase::Pending { .. }
         | Phase::Backoff { .. }
         | Phase::Starting { .. }
-        | Phase::Running(_)
+        | Phase::Running { .. }
         | Phase::Completed
         | Phase::Failed
-        | Phase::Stopped => phase.word(),
+        | Phase::Stopped => phase.state().word(),
     }
 }
 
@@ -351,7 +435,7 @@ fn key(state: &State) -> u64 {
             (number + long_ago).saturating_sub(now)
         } else if told("InstanceId(") {
             state.core.newest().wrapping_sub(number)
-        } else if told("newest: ") || told("steps: ") {
+        } else if told("newest: ") || told("steps: ") || told("restarts: ") {
             0
         } else if told("uptime_ms: ") {
             [1_000, 1_500].into_iter().filter(|span| number >= *span).count() as u64

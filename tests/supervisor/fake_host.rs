@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use supervise::api::{ExitStatus, InstanceId, Notice, Pid, Process, Signal};
+use supervise::api::{
+    Answer, ExitStatus, InstanceId, Notice, Pid, Process, Request, RequestId, Signal, Verb, When,
+};
 use supervise::app::Policy;
 use supervise::supervisor::{
     Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Time, Whom,
@@ -26,6 +28,7 @@ pub(crate) struct World {
     unanswered: Vec<Event>,
     next_number: i32,
     next_death: u64,
+    next_request: u64,
     exit: Option<u8>,
     /// Every event with its time, and every action that followed.
     pub(crate) history: Vec<(Time, Event)>,
@@ -159,7 +162,8 @@ pub(crate) fn dies_hard(delay: Duration) -> Nature {
 /// A type as far as these stories need one: found by us, with the default policy.
 pub(crate) fn member(name: &str, quantity: u32) -> Member {
     let name = name.parse().expect("a type's name");
-    Member { name, quantity, policy: Policy::default(), first_port: None, found_by: FoundBy::Us }
+    let (release, policy) = ("dev".to_owned(), Policy::default());
+    Member { name, release, quantity, max: None, policy, first_port: None, found_by: FoundBy::Us }
 }
 
 /// The same with another policy.
@@ -198,6 +202,7 @@ impl World {
             unanswered: Vec::new(),
             next_number: 100,
             next_death: 0,
+            next_request: 0,
             exit: None,
             history: Vec::new(),
             actions: Vec::new(),
@@ -233,6 +238,33 @@ impl World {
     /// A signal to the supervisor.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.tell(Event::Received(signal));
+    }
+
+    /// Somebody asks for something, and wants an answer at once.
+    pub(crate) fn ask(&mut self, verb: Verb) -> Answer {
+        let id = self.request(verb, When::Accepted);
+        self.answer_to(id).expect("it was answered at once")
+    }
+
+    /// Somebody asks for something that is answered later, and forgets about it.
+    pub(crate) fn ask_later(&mut self, verb: Verb) {
+        self.request(verb, When::Accepted);
+    }
+
+    /// Somebody asks for something.
+    pub(crate) fn request(&mut self, verb: Verb, answer: When) -> RequestId {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.tell(Event::Requested { id, request: Request { verb, answer } });
+        id
+    }
+
+    /// The answer to a request, if there was one.
+    pub(crate) fn answer_to(&self, id: RequestId) -> Option<Answer> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Reply { id: other, answer } if *other == id => Some(answer.clone()),
+            _ => None,
+        })
     }
 
     /// An event, and all that follows from it at once.
@@ -328,7 +360,9 @@ impl World {
     fn perform(&mut self, action: &Action) {
         assert_eq!(self.exit, None, "nothing is ordered after the exit: {action:?}");
         match action {
-            Action::Spawn { slot, instance } => self.spawn(*slot, *instance),
+            Action::Spawn { slot, instance, .. } => self.spawn(*slot, *instance),
+            // What it makes of a signal of somebody's is its own affair, unless it is the one that it obeys.
+            Action::Signal { .. } => {}
             Action::Stop { slot, instance, target, signal } => {
                 self.send(*slot, *instance, *target, *signal, |nature| nature.stop);
             }
@@ -346,6 +380,9 @@ impl World {
             }
             Action::Exit { code, .. } => self.exit = Some(*code),
             Action::Pass { .. }
+            | Action::Reread
+            | Action::Adopt
+            | Action::Reply { .. }
             | Action::Suspend
             | Action::Resume
             | Action::Announce { .. }

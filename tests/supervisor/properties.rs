@@ -10,14 +10,18 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use supervise::api::{ExitStatus, InstanceId, Notice, Pid, Process, Signal};
+use supervise::api::{
+    Change, ExitStatus, InstanceId, Notice, Pid, Process, Signal, State, Target, Verb, When,
+};
 use supervise::app::{Backoff, Leftovers, Policy, Restart, StopScope};
 use supervise::supervisor::{
-    Event, FailFast, FoundBy, Habits, Hangup, Init, Member, SlotKey, SpawnError, SpawnErrorKind, Supervisor,
-    Terminal, Time,
+    Event, FailFast, FoundBy, Habits, Hangup, Init, Member, Program, Reread, SlotKey, SpawnError,
+    SpawnErrorKind, Supervisor, Terminal, Time,
 };
 
-use crate::fake_host::{Birth, Descendant, Nature, Place, Script, Signals, World, member, ms, slot};
+use crate::fake_host::{
+    Birth, Descendant, Nature, Place, Script, Signals, World, member, ms, obeys_after, slot, with,
+};
 use crate::ledger::Checked;
 
 /// A formation, what its lives do, and what comes from outside.
@@ -40,6 +44,10 @@ enum Outside {
     Oversleep(Duration),
     /// Something that was told already is told again.
     Again(Index),
+    /// Somebody asks for something, and is answered at once or when it has happened.
+    Ask(Verb, When),
+    /// Where the files are being read again: what they say.
+    Files(Vec<(u32, Program)>),
 }
 
 /// The longest drain of a plan's types.
@@ -148,6 +156,39 @@ fn outside() -> impl Strategy<Value = Outside> {
         1 => Just(Outside::ReaderGone),
         3 => millis(0..=6_000).prop_map(Outside::Oversleep),
         4 => any::<Index>().prop_map(Outside::Again),
+        8 => (verb(), select(vec![When::Accepted, When::Happened]))
+            .prop_map(|(verb, when)| Outside::Ask(verb, when)),
+        2 => vec((0_u32..=3, select(vec![Program::Same, Program::Changed])), 1..=4).prop_map(Outside::Files),
+    ]
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    select(vec!["web", "web.1", "worker", "worker.2", "clock.1", "w*", "*", "*.2", "nosuch"])
+        .prop_map(|text| text.parse().expect("a target"))
+}
+
+fn scale() -> impl Strategy<Value = Verb> {
+    let change = prop_oneof![3 => (0_u32..=4).prop_map(Change::To), 1 => (-2_i64..=2).prop_map(Change::By)];
+    let name = select(vec!["web", "web", "worker", "worker", "clock", "all", "nosuch"]);
+    vec((name.prop_map(str::to_owned), change), 1..=3).prop_map(|changes| Verb::Scale { changes })
+}
+
+fn steer() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        3 => scale(),
+        2 => vec(target(), 0..=2).prop_map(|targets| Verb::Restart { targets }),
+        2 => vec(target(), 0..=2).prop_map(|targets| Verb::Stop { targets }),
+    ]
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        12 => steer(),
+        1 => vec(target(), 0..=2)
+            .prop_map(|targets| Verb::Signal { signal: Signal::HUP, targets }),
+        2 => Just(Verb::Reload),
+        1 => Just(Verb::Settle),
+        1 => weighted(0.5, millis(0..=2_000)).prop_map(|drain| Verb::Shutdown { drain }),
     ]
 }
 
@@ -183,11 +224,29 @@ fn play(plan: &Plan) -> World {
             Outside::Signal(signal) => world.signal(*signal),
             Outside::ReaderGone => world.tell(Event::ReaderGone),
             Outside::Oversleep(duration) => world.oversleep(*duration),
+            Outside::Ask(verb, when) => {
+                world.request(verb.clone(), *when);
+            }
+            Outside::Files(types) => {
+                let names = ["web", "worker", "clock", "new"];
+                let known = plan.members.len();
+                let reread = |(type_index, (quantity, program)): (usize, &(u32, Program))| Reread {
+                    type_index,
+                    member: with(member(names[type_index], *quantity), |policy| {
+                        policy.drain = ms(LONGEST_DRAIN);
+                    }),
+                    program: if type_index < known { *program } else { Program::Changed },
+                };
+                world.tell(Event::Reread { types: types.iter().enumerate().map(reread).collect() });
+            }
             Outside::Again(which) => {
                 let told = world.history.len();
                 if told > 0 {
                     let (_, event) = world.history[which.index(told)].clone();
-                    world.tell(event);
+                    // Every request has a number of its own.
+                    if !matches!(event, Event::Requested { .. }) {
+                        world.tell(event);
+                    }
                 }
             }
         }
@@ -208,6 +267,34 @@ fn finish(world: &mut World) -> u8 {
 }
 
 proptest! {
+    /// Ten thousand requests in all, in any order and at any moment.
+    #[test]
+    fn whatever_is_asked_for_in_the_end_the_formation_is_what_was_asked_for_last(
+        wishes in vec((millis(0..=300), steer()), 40),
+        stop in millis(0..=1_500),
+        counts in (0_u32..=4, 0_u32..=4),
+    ) {
+        let members = vec![member("web", 2), member("worker", 3)];
+        let obeys = Script::runs().led_by(obeys_after(stop));
+        let mut world = World::new(members).habit(0, obeys.clone()).habit(1, obeys);
+        for (gap, wish) in wishes {
+            world.request(wish, When::Accepted);
+            world.pass(gap);
+        }
+        let changes = vec![("web".to_owned(), Change::To(counts.0)), ("worker".to_owned(), Change::To(counts.1))];
+        world.ask(Verb::Scale { changes }).expect("it is possible");
+        let last = world.request(Verb::Restart { targets: Vec::new() }, When::Happened);
+        world.pass(ms(10_000));
+        prop_assert!(world.answer_to(last).is_some());
+        let status = world.core.supervisor.status(world.now);
+        let running = |name: &str| {
+            let of_type = status.processes.iter().filter(|process| process.process_type.as_str() == name);
+            of_type.filter(|process| process.state == State::Running && process.ready).count()
+        };
+        prop_assert_eq!((running("web"), running("worker")), (counts.0 as usize, counts.1 as usize));
+        prop_assert_eq!(status.processes.len(), (counts.0 + counts.1) as usize);
+    }
+
     #[test]
     fn whatever_happens_a_term_ends_it_and_nothing_is_left_but_what_is_stuck(plan in plan()) {
         let mut world = play(&plan);

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use supervise::api::{ExitStatus, Notice, Process, SlotName, Then, TypeName, Verdict};
+use supervise::api::{Accepted, Effect, ExitStatus, Notice, Process, SlotName, Then, TypeName, Verdict};
 use supervise::supervisor::{Action, SlotKey, Whom};
 
 /// The line of an action.
@@ -12,6 +12,11 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
         Action::Stop { slot, target, signal, .. } => {
             format!("{signal} to {} of {}", whom(*target), name(*slot))
         }
+        Action::Signal { slot, signal, .. } => format!("{signal} to {}", name(*slot)),
+        Action::Reread => "read again".to_owned(),
+        Action::Adopt => "adopt".to_owned(),
+        Action::Reply { id, answer: Ok(accepted) } => format!("reply {}: {}", id.0, effects(accepted)),
+        Action::Reply { id, answer: Err(refusal) } => format!("reply {}: {}", id.0, refusal.code()),
         Action::Kill { slot, target, .. } => format!("kill {} of {}", whom(*target), name(*slot)),
         Action::Look { slot, .. } => format!("look at {}", name(*slot)),
         Action::Pass { signal } => format!("pass {signal}"),
@@ -24,6 +29,12 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
         Action::ReadOn => "read on".to_owned(),
         Action::Exit { code, .. } => format!("exit {code}"),
     }
+}
+
+/// `web.2 stop draining, web.3 start pending`.
+fn effects(accepted: &Accepted) -> String {
+    let each = |effect: &Effect| format!("{} {} {}", effect.name, effect.will, effect.state);
+    accepted.processes.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 fn whom(target: Whom) -> &'static str {

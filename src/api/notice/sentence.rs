@@ -102,11 +102,7 @@ impl fmt::Display for Notice {
                 write!(f, "{slot} could not be sent {signal}: {error}")
             }
             Notice::SignalWithheld { signal, slots } => {
-                write!(
-                    f,
-                    "{signal} is not passed to {}: no handler for it, it would end them",
-                    names(slots)
-                )
+                write!(f, "{signal} is not passed to {}: no handler for it, it would end them", names(slots))
             }
             Notice::Scaled { process_type, from, to } => {
                 write!(f, "{process_type} scaled from {from} to {to}")

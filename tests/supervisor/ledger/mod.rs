@@ -3,16 +3,17 @@
 //! The ledger believes nothing that it can know by itself. Who is alive, when a deadline is, how long a backoff may
 //! be and which code is right are worked out here a second time, from the events alone.
 
+mod requests;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use supervise::api::{InstanceId, Notice, Signal, SlotName};
+use supervise::api::{InstanceId, Notice, RequestId, Signal, SlotName};
 use supervise::app::Leftovers;
 use supervise::supervisor::{
-    Action, Event, FoundBy, Habits, Member, Phase, SlotKey, Supervisor, Terminal, Time,
+    Action, Event, FoundBy, Habits, Member, Phase, Program, Reread, SlotKey, Supervisor, Terminal, Time,
 };
 
 /// A supervisor under supervision.
@@ -23,11 +24,32 @@ pub(crate) struct Checked {
     rules: Rc<Rules>,
 }
 
-/// What never changes in a run.
-#[derive(Debug)]
+/// What is known of the types, and how everything was started. Only a reload changes it.
+#[derive(Clone, Debug)]
 struct Rules {
-    members: Vec<Member>,
+    /// By type, the oldest edition first.
+    editions: Vec<Vec<Member>>,
     habits: Habits,
+}
+
+impl Rules {
+    fn member(&self, key: SlotKey, edition: usize) -> &Member {
+        &self.editions[key.type_index][edition]
+    }
+
+    /// The files were read again, and hold.
+    fn adopt(&mut self, types: &[Reread]) {
+        for Reread { type_index, member, program } in types {
+            match (self.editions.get_mut(*type_index), program) {
+                (None, Program::Same | Program::Changed) => self.editions.push(vec![member.clone()]),
+                (Some(editions), Program::Changed) => editions.push(member.clone()),
+                (Some(editions), Program::Same) => {
+                    editions.pop();
+                    editions.push(member.clone());
+                }
+            }
+        }
+    }
 }
 
 /// See the module.
@@ -42,6 +64,15 @@ pub(crate) struct Ledger {
     pipes: Pipes,
     first_interrupt: Option<Time>,
     first_failure: Option<u8>,
+    /// How many there shall be of each type, and who says so; nothing for types that are not in the Procfile any more.
+    counts: BTreeMap<usize, (u32, Says)>,
+    /// How many the files say.
+    planned: BTreeMap<usize, u32>,
+    /// Requests without an answer so far.
+    asked: BTreeSet<RequestId>,
+    reading: bool,
+    /// The drain that a shutdown asked for.
+    drain: Option<Duration>,
     newest: u64,
     steps: u64,
 }
@@ -74,9 +105,17 @@ enum Haste {
     Asked,
 }
 
+/// Who says how many of a type there shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Plan,
+    Request,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Life {
     instance: InstanceId,
+    edition: usize,
     since: Time,
     stage: Stage,
     /// When its drain is over, once it was asked to end.
@@ -107,6 +146,10 @@ enum Stage {
 /// What is remembered of a slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
+    /// Nothing shall run there, by request.
+    held: bool,
+    /// Which edition was started last.
+    edition: usize,
     last_start: Option<Time>,
     last_code: u8,
     verdict: Option<Rest>,
@@ -156,22 +199,34 @@ impl Checked {
             pipes: Pipes::Held,
             first_interrupt: None,
             first_failure: None,
+            counts: (0..).zip(members.iter().map(|member| (member.quantity, Says::Plan))).collect(),
+            planned: (0..).zip(members.iter().map(|member| member.quantity)).collect(),
+            asked: BTreeSet::new(),
+            reading: false,
+            drain: None,
             newest: 0,
             steps: 0,
         };
-        Checked { supervisor, ledger, rules: Rc::new(Rules { members, habits }) }
+        let editions = members.into_iter().map(|member| vec![member]).collect();
+        Checked { supervisor, ledger, rules: Rc::new(Rules { editions, habits }) }
     }
 
     /// Hands over an event, and panics where a rule is broken.
     pub(crate) fn handle(&mut self, now: Time, event: &Event) -> Vec<Action> {
         self.ledger.steps += 1;
-        let was_over = self.ledger.course == Course::Over;
+        let course = self.ledger.course;
+        let was_over = course == Course::Over;
         let told = self.ledger.note(&self.rules, now, event);
         let before = (told == Told::Late || was_over).then(|| format!("{:?}", self.supervisor));
         let actions = self.supervisor.handle(now, event.clone());
         if let Some(before) = before {
             assert_eq!(actions, [], "a late event leads to nothing: {event:?}");
             assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
+        }
+        if actions.contains(&Action::Adopt)
+            && let Event::Reread { types } = event
+        {
+            Rc::make_mut(&mut self.rules).adopt(types);
         }
         let names: BTreeMap<SlotName, SlotKey> = actions
             .iter()
@@ -181,8 +236,9 @@ impl Checked {
             })
             .map(|name| (name.clone(), self.key(name)))
             .collect();
-        let step = Step { rules: &self.rules, now, event, actions: &actions, names: &names };
+        let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names };
         self.ledger.check_actions(&step);
+        self.ledger.note_request(&step, &self.supervisor);
         self.ledger.check_course(&step);
         self.ledger.check_sequel(&step, told, &self.supervisor);
         self.ledger.check_state(&step, &self.supervisor);
@@ -191,12 +247,13 @@ impl Checked {
 
     /// Whether descendants of this slot's instances are let be.
     pub(crate) fn leaves(&self, key: SlotKey) -> bool {
-        self.rules.members[key.type_index].policy.leftovers == Leftovers::Leave
+        let edition = self.ledger.places.get(&key).map_or(0, |place| place.edition);
+        self.rules.member(key, edition).policy.leftovers == Leftovers::Leave
     }
 
     pub(crate) fn phase(&self, key: SlotKey) -> &Phase {
         let mut slots = self.supervisor.slots();
-        slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")
+        slots.find(|(other, _)| *other == key).map_or(&Phase::Stopped, |(_, slot)| slot.phase())
     }
 
     /// The instances that are alive as far as the supervisor was told, with their slots.
@@ -213,7 +270,7 @@ impl Checked {
     }
 
     fn key(&self, name: &SlotName) -> SlotKey {
-        let position = self.rules.members.iter().position(|member| member.name == name.process_type);
+        let position = self.rules.editions.iter().position(|editions| editions[0].name == name.process_type);
         SlotKey { type_index: position.expect("a known type"), number: name.number }
     }
 }
@@ -222,6 +279,8 @@ impl Checked {
 struct Step<'a> {
     rules: &'a Rules,
     now: Time,
+    /// The course before it.
+    course: Course,
     event: &'a Event,
     actions: &'a [Action],
     names: &'a BTreeMap<SlotName, SlotKey>,
@@ -245,6 +304,16 @@ impl Ledger {
         };
         match *event {
             Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Requested { id, ref request } => {
+                if self.course != Course::Over {
+                    self.note_asked(now, id, request);
+                }
+                Told::Other
+            }
+            Event::Reread { .. } | Event::Unreadable { .. } => {
+                let read = std::mem::take(&mut self.reading);
+                if read { Told::Other } else { Told::Late }
+            }
             Event::Received(signal) => {
                 self.note_signal(rules, now, signal);
                 Told::Other
@@ -258,7 +327,7 @@ impl Ledger {
                     self.life(slot, instance).stage = Stage::Led;
                     // Ordered a moment ago, but born only now.
                     self.place(slot).last_start = Some(now);
-                    if rules.members[slot.type_index].found_by == FoundBy::Us {
+                    if rules.member(slot, life.edition).found_by == FoundBy::Us {
                         self.ran.insert(slot.type_index);
                     }
                 }
@@ -271,6 +340,7 @@ impl Ledger {
                 }
                 self.lives.remove(&slot);
                 match (self.course, error.kind.code()) {
+                    (Course::Up, _) if self.place(slot).held => Told::Other,
                     (Course::Up, None) => Told::Shortage(slot),
                     (Course::Up, Some(code)) => {
                         self.place(slot).last_code = code;
@@ -289,7 +359,8 @@ impl Ledger {
                 if own {
                     self.place(slot).last_code = status.shell_code();
                 }
-                if living.is_empty() || rules.members[slot.type_index].policy.leftovers == Leftovers::Leave {
+                let leftovers = rules.member(slot, life.edition).policy.leftovers;
+                if living.is_empty() || leftovers == Leftovers::Leave {
                     self.lives.remove(&slot);
                     if own { Told::OwnEnd(slot, uptime) } else { Told::Other }
                 } else {
@@ -302,7 +373,7 @@ impl Ledger {
                 match life.stage {
                     Stage::Orphaned { own, since } if living.is_empty() => {
                         self.lives.remove(&slot);
-                        if own && self.course == Course::Up {
+                        if own && self.course == Course::Up && !self.place(slot).held {
                             Told::OwnEnd(slot, since - life.since)
                         } else {
                             Told::Other
@@ -337,6 +408,6 @@ impl Ledger {
     }
 
     fn place(&mut self, key: SlotKey) -> &mut Place {
-        self.places.get_mut(&key).expect("a slot of the formation")
+        self.places.entry(key).or_default()
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use supervise::api::InstanceId;
-use supervise::api::{Cause, Notice, Signal, Then, Verdict};
+use supervise::api::{Cause, Notice, Signal, Then, Verb, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
     Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, STARTS_PER_STEP,
     STUCK_AFTER, SlotKey, Supervisor, Time, Whom,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Stage, Step, Told, Waits};
+use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Says, Stage, Step, Told, Waits};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -18,21 +18,38 @@ impl Ledger {
         let mut starts = 0;
         for (index, action) in step.actions.iter().enumerate() {
             match action {
-                Action::Spawn { slot, instance } => {
+                Action::Spawn { slot, instance, edition } => {
                     starts += 1;
-                    self.check_spawn(step, *slot, *instance);
+                    self.check_spawn(step, *slot, *instance, *edition);
+                }
+                Action::Signal { slot, instance, .. } => {
+                    assert_eq!(self.life(*slot, *instance).stage, Stage::Led, "a signal is for a leader");
+                }
+                Action::Reread => {
+                    assert!(
+                        !std::mem::replace(&mut self.reading, true),
+                        "the files are read one time at once"
+                    );
+                }
+                Action::Adopt => {
+                    assert!(matches!(step.event, Event::Reread { .. }), "adopted is what was read")
+                }
+                Action::Reply { id, .. } => {
+                    assert!(self.asked.remove(id), "one answer, to who asked: {id:?}")
                 }
                 Action::Stop { slot, instance, target, signal } => {
-                    let policy = &step.rules.members[slot.type_index].policy;
-                    assert_eq!(*signal, policy.stop_signal, "the stop signal of its type");
                     self.check_target(*slot, *instance, *target);
+                    let drain = self.drain;
                     let life = self.life(*slot, *instance);
+                    let policy = &step.rules.member(*slot, life.edition).policy;
+                    assert_eq!(*signal, policy.stop_signal, "the stop signal of its type");
                     assert_eq!(life.killed, None, "nobody is asked to end who was killed");
-                    life.deadline.get_or_insert(step.now + policy.drain);
+                    life.deadline.get_or_insert(step.now + drain.unwrap_or(policy.drain));
                 }
                 Action::Kill { slot, instance, target } => {
                     self.check_target(*slot, *instance, *target);
-                    let leave = step.rules.members[slot.type_index].policy.leftovers == Leftovers::Leave;
+                    let edition = self.life(*slot, *instance).edition;
+                    let leave = step.rules.member(*slot, edition).policy.leftovers == Leftovers::Leave;
                     assert!(!leave || *target != Whom::Everyone, "leftovers are let be: {action:?}");
                     let asked = self.haste == Haste::Asked;
                     let life = self.life(*slot, *instance);
@@ -64,7 +81,12 @@ impl Ledger {
         assert!(starts <= STARTS_PER_STEP, "{starts} starts in one step");
     }
 
-    fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId) {
+    fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId, edition: usize) {
+        assert_eq!(edition + 1, step.rules.editions[slot.type_index].len(), "what is started is the newest");
+        let (count, _) = self.counts[&slot.type_index];
+        assert!(slot.number <= count, "{slot:?} is started, and there shall be {count}");
+        assert!(!self.place(slot).held, "{slot:?} is started, and was asked to stop");
+        self.place(slot).edition = edition;
         assert_eq!(*step.event, Event::Woke, "starts are counted in one place");
         assert_eq!(self.course, Course::Up, "no start once the end began");
         assert!(instance.0 > self.newest, "an instance's number is never used again");
@@ -78,6 +100,7 @@ impl Ledger {
         let stage = Stage::Ordered;
         let life = Life {
             instance,
+            edition,
             since: step.now,
             stage,
             deadline: None,
@@ -116,7 +139,7 @@ impl Ledger {
                 };
                 let begun = match cause {
                     Cause::Signal(Signal::INT) => Begun::Asked(130),
-                    Cause::Signal(_) | Cause::ReaderGone => Begun::Asked(0),
+                    Cause::Signal(_) | Cause::ReaderGone | Cause::Asked => Begun::Asked(0),
                     Cause::Essential(_) | Cause::FailFast(_) => Begun::Failure(own_code(self)),
                 };
                 self.course = Course::Ending { since: step.now, begun, force: Force::Unused };
@@ -138,6 +161,8 @@ impl Ledger {
             Course::Up => {
                 assert!(self.lives.is_empty(), "exit while something is alive: {:?}", self.lives);
                 assert!(!fail_fast, "the first exit would have ended everything");
+                let kept = self.counts.values().any(|(count, says)| (*count, *says) == (0, Says::Request));
+                assert!(!kept, "what was scaled to 0 by request keeps everything up");
                 self.first_failure.unwrap_or(0)
             }
             Course::Ending { since, begun, force } => {
@@ -153,6 +178,7 @@ impl Ledger {
             }
         };
         assert_eq!(code, wanted, "the exit code");
+        assert!(self.asked.is_empty(), "everybody has an answer: {:?}", self.asked);
         self.course = Course::Over;
     }
 
@@ -161,6 +187,7 @@ impl Ledger {
         let habits = step.rules.habits;
         let ends = match step.event {
             Event::ReaderGone => true,
+            Event::Requested { request, .. } => matches!(request.verb, Verb::Shutdown { .. }),
             Event::Received(signal) => match *signal {
                 Signal::INT | Signal::TERM | Signal::PWR | Signal::RTMIN_3 | Signal::QUIT => true,
                 Signal::HUP => habits.hangup == Hangup::Drain,
@@ -188,7 +215,8 @@ impl Ledger {
             Told::OwnEnd(key, uptime) => (key, Some(uptime)),
             Told::Shortage(key) => (key, None),
         };
-        let policy = &step.rules.members[key.type_index].policy;
+        let member = step.rules.member(key, self.place(key).edition);
+        let policy = &member.policy;
         let of_slot = |notice: &&Notice| notice.slot().is_some_and(|name| step.names[name] == key);
         let phase = phase_of(supervisor, key);
         let place = self.places.get_mut(&key).expect("a slot of the formation");
@@ -202,7 +230,6 @@ impl Ledger {
                 return;
             }
             let code = place.last_code;
-            let member = &step.rules.members[key.type_index];
             let unusable = matches!(step.event, Event::SpawnFailed { .. })
                 || (member.found_by == FoundBy::Shell && matches!(code, 126 | 127));
             let second = Duration::from_secs(1);
@@ -291,16 +318,18 @@ impl Ledger {
                 Phase::Failed => Some(Rest::Failed),
                 _ => None,
             };
-            assert_eq!(self.places[&key].verdict, verdict, "what a slot came to is said: {phase:?}");
+            let place = *self.place(key);
+            assert_eq!(place.verdict, verdict, "what a slot came to is said: {phase:?}");
             match (self.course, phase) {
+                (Course::Up, Phase::Stopped) if place.held => resting += 1,
                 (Course::Up, Phase::Stopped | Phase::Lost | Phase::Leaving { .. })
                 | (
                     Course::Ending { .. },
-                    Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running(_),
+                    Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running { .. },
                 ) => {
                     panic!("{phase:?} while {:?}", self.course)
                 }
-                (Course::Up, Phase::Running(_)) => running += 1,
+                (Course::Up, Phase::Running { .. }) => running += 1,
                 (
                     Course::Up,
                     Phase::Completed | Phase::Failed | Phase::Stuck { .. } | Phase::Starting { .. },
@@ -313,7 +342,12 @@ impl Ledger {
         let phases = supervisor.slots().map(|(_, slot)| slot.phase().deadline());
         assert_eq!(deadline, phases.flatten().min(), "the agenda knows every deadline");
         if self.course == Course::Up && deadline.is_none() {
-            assert_eq!(running + resting, self.places.len(), "when quiet, what should run runs");
+            let wanted: u32 = self.counts.values().map(|(count, _)| *count).sum();
+            let surplus = supervisor.slots().filter(|(key, _)| {
+                self.counts.get(&key.type_index).is_none_or(|(count, _)| key.number > *count)
+            });
+            let wanted = wanted as usize + surplus.count();
+            assert_eq!(running + resting, wanted, "when quiet, what should run runs");
         }
     }
 }

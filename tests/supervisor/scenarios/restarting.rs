@@ -161,5 +161,6 @@ fn two_hundred_exits_at_once_are_two_hundred_restarts_eight_a_step() {
     world.pass(ms(2_000));
     assert_eq!(world.core.newest(), 400);
     assert_eq!(world.core.alive().count(), 200);
+    world.pass(ms(1_000));
     assert_eq!(world.core.supervisor.deadline(), None);
 }

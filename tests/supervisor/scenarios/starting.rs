@@ -9,7 +9,7 @@ use crate::fake_host::{Birth, Script, World, member, ms, slot, with};
 fn every_slot_of_the_formation_starts_in_its_order() {
     let mut world = World::new(vec![member("web", 2), member("worker", 1)]);
     world.saw(&[]);
-    world.pass(ms(100));
+    world.pass(ms(1_000));
     world.saw(&[
         "0.000 spawn web.1",
         "0.000 spawn web.2",
@@ -34,7 +34,7 @@ fn ten_thousand_slots_start_eight_a_step_and_a_signal_in_between_is_heard() {
     assert_eq!(world.core.newest(), 40, "nothing was started after the signal");
 
     let mut world = World::new(vec![member("web", 10_000)]);
-    world.pass(ms(0));
+    world.pass(ms(1_000));
     assert_eq!(world.core.alive().count(), 10_000);
     assert_eq!(world.core.supervisor.deadline(), None);
 }

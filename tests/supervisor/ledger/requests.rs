@@ -1,0 +1,153 @@
+//! What was asked for, in the books: whom it concerned, and what the formation shall be since.
+
+use std::collections::BTreeMap;
+
+use supervise::api::{Change, Request, RequestId, Verb, When};
+use supervise::supervisor::{Action, Event, Program, Reread, SlotKey, Supervisor, Time};
+
+use super::{Course, Ledger, Says, Stage, Step};
+
+impl Ledger {
+    /// Somebody asks for something, before it is known what comes of it.
+    pub(super) fn note_asked(&mut self, now: Time, id: RequestId, request: &Request) {
+        self.asked.insert(id);
+        if let (Verb::Shutdown { drain: Some(drain) }, Course::Up) = (&request.verb, self.course) {
+            self.drain = Some(*drain);
+            for life in self.lives.values_mut() {
+                life.deadline = life.deadline.map(|deadline| deadline.min(now + *drain));
+            }
+        }
+    }
+
+    /// What comes of a request or of a reload.
+    pub(super) fn note_request(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
+        match step.event {
+            Event::Requested { id, request } => {
+                let refused = |action: &Action| matches!(action, Action::Reply { id: other, answer: Err(_) } if other == id);
+                if !step.actions.iter().any(refused) && step.course == Course::Up {
+                    self.accept(step, &request.verb, supervisor);
+                }
+                let at_once = request.answer == When::Accepted && request.verb != Verb::Reload;
+                assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
+            }
+            Event::Reread { types } if step.actions.contains(&Action::Adopt) => self.adopt(types),
+            _ => {}
+        }
+        if self.looks_at_all() {
+            for (name, count) in &supervisor.formation().0 {
+                let found = step.rules.editions.iter().position(|editions| editions[0].name == *name);
+                let type_index = found.expect("a type of the formation");
+                assert_eq!(Some(*count), self.counts.get(&type_index).map(|(count, _)| *count), "{name}");
+            }
+        }
+    }
+
+    fn accept(&mut self, step: &Step<'_>, verb: &Verb, supervisor: &Supervisor) {
+        let meant = |targets: &[supervise::api::Target]| -> Vec<SlotKey> {
+            let means = |key: SlotKey| {
+                targets.is_empty() || targets.iter().any(|target| target.means(&supervisor.name(key)))
+            };
+            supervisor.slots().map(|(key, _)| key).filter(|key| means(*key)).collect()
+        };
+        match verb {
+            Verb::Restart { targets } => {
+                for key in meant(targets) {
+                    if self.counts.get(&key.type_index).is_some_and(|(count, _)| key.number <= *count) {
+                        self.raise(key);
+                    }
+                }
+            }
+            Verb::Stop { targets } => {
+                for key in meant(targets) {
+                    self.place(key).held = true;
+                }
+            }
+            Verb::Scale { changes } => {
+                let all = |(name, _): &&(String, Change)| name == "all";
+                let last = changes.iter().filter(|change| !all(change));
+                // Only what it comes to in the end is done.
+                let mut counts = BTreeMap::new();
+                for (name, change) in changes.iter().filter(all).chain(last) {
+                    for (type_index, editions) in step.rules.editions.iter().enumerate() {
+                        let own = editions[0].name.as_str();
+                        let Some((present, _)) = self.counts.get(&type_index) else { continue };
+                        if own == name || (name == "all" && own != "release") {
+                            let before = *counts.get(&type_index).unwrap_or(present);
+                            counts.insert(type_index, changed(before, *change));
+                        }
+                    }
+                }
+                for (type_index, after) in counts {
+                    if after > self.counts[&type_index].0 {
+                        self.ran.insert(type_index);
+                    }
+                    self.set_count(type_index, after, Says::Request);
+                }
+            }
+            Verb::Signal { .. } | Verb::Reload | Verb::Shutdown { .. } | Verb::Settle => {}
+        }
+    }
+
+    fn set_count(&mut self, type_index: usize, after: u32, says: Says) {
+        let before = self.counts.get(&type_index).map_or(0, |(count, _)| *count);
+        for number in after + 1..=before {
+            let place = self.place(SlotKey { type_index, number });
+            (place.held, place.verdict) = (true, None);
+        }
+        for number in before + 1..=after {
+            self.raise(SlotKey { type_index, number });
+        }
+        self.counts.insert(type_index, (after, says));
+    }
+
+    fn raise(&mut self, key: SlotKey) {
+        let place = self.place(key);
+        (place.held, place.failures, place.shortages, place.verdict) = (false, 0, 0, None);
+        if let Some(life) = self.lives.get_mut(&key)
+            && let Stage::Orphaned { own, .. } = &mut life.stage
+        {
+            *own = false;
+        }
+    }
+
+    fn adopt(&mut self, types: &[Reread]) {
+        let listed: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
+        let gone: Vec<usize> = self.counts.keys().copied().filter(|index| !listed.contains(index)).collect();
+        for type_index in gone {
+            self.set_count(type_index, 0, Says::Plan);
+            self.counts.remove(&type_index);
+        }
+        for Reread { type_index, member, program } in types {
+            let before = self.counts.get(type_index).copied();
+            let planned = self.planned.insert(*type_index, member.quantity);
+            let wanted = match (before, planned) {
+                (Some((count, _)), Some(planned)) if planned == member.quantity => count,
+                (Some(_) | None, _) => member.quantity,
+            };
+            let wanted = wanted.min(member.max.unwrap_or(u32::MAX));
+            let (count, says) = before.unwrap_or((0, Says::Plan));
+            if *program == Program::Changed {
+                self.ran.insert(*type_index);
+                if before.is_some() {
+                    let kept = 1..=count.min(wanted);
+                    let kept = kept.map(|number| SlotKey { type_index: *type_index, number });
+                    let kept: Vec<SlotKey> = kept.filter(|key| !self.place(*key).held).collect();
+                    kept.into_iter().for_each(|key| self.raise(key));
+                }
+            }
+            if before.is_none() || wanted != count {
+                self.counts.entry(*type_index).or_insert((0, Says::Plan));
+                self.set_count(*type_index, wanted, Says::Plan);
+            } else {
+                self.counts.insert(*type_index, (count, says));
+            }
+        }
+    }
+}
+
+fn changed(before: u32, change: Change) -> u32 {
+    match change {
+        Change::To(count) => count,
+        Change::By(by) => u32::try_from(i64::from(before) + by).expect("it was accepted"),
+    }
+}
