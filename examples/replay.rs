@@ -64,7 +64,7 @@ fn replay(mut lines: impl Iterator<Item = String>) -> Result<usize, Trouble> {
         }
         let states: Vec<String> = supervisor
             .slots()
-            .map(|(key, slot)| format!("{}:{}", supervisor.name(key), slot.phase().word()))
+            .map(|(key, slot)| format!("{}:{}", supervisor.name(key), slot.phase().state()))
             .collect();
         println!("    {}", states.join(" "));
         steps += 1;

@@ -57,7 +57,7 @@ pub enum Refusal {
         /// The slot that has the PORT.
         holder: SlotName,
         /// The PORT.
-        port: u16,
+        port: u32,
     },
     /// A slot would get a PORT above 65535.
     PortTooHigh {

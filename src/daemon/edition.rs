@@ -55,12 +55,6 @@ impl Editions {
         &self.types[type_index][edition]
     }
 
-    /// What holds for new instances of each type there ever was.
-    pub(super) fn newest(&self) -> impl Iterator<Item = &Edition> {
-        // Each has one from the beginning.
-        self.types.iter().filter_map(|kind| kind.last())
-    }
-
     /// Holds a release that was read again against what is there.
     ///
     /// # Errors

@@ -59,9 +59,9 @@ impl Member {
         release.types.iter().map(|process_type| Member::new(release, process_type)).collect()
     }
 
-    /// The PORT of a slot, which may be too high to be one.
-    pub(super) fn port(&self, number: u32) -> Option<u32> {
-        Some(u32::from(self.first_port?) + number - 1)
+    /// The PORT of a slot.
+    pub(super) fn port(&self, number: u32) -> Option<u16> {
+        u16::try_from(u32::from(self.first_port?) + number - 1).ok()
     }
 }
 

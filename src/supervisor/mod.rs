@@ -164,7 +164,7 @@ impl Supervisor {
     }
 
     fn port(&self, key: SlotKey) -> Option<u16> {
-        self.member(key).port(key.number).and_then(|port| u16::try_from(port).ok())
+        self.member(key).port(key.number)
     }
 
     fn slot(&self, key: SlotKey) -> &Slot {

@@ -9,6 +9,7 @@ use crate::api::{Notice, Refusal, TypeName, Will};
 use super::course::Course;
 use super::member::Count;
 use super::request::Effects;
+use super::scale::Range;
 use super::{Action, Goal, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Type};
 
 /// Whether the files are being read.
@@ -62,38 +63,19 @@ impl Supervisor {
 
     /// Whether what was scaled by request still has its ports.
     fn check_reread(&self, types: &[Reread]) -> Result<(), Refusal> {
-        let ranges: Vec<(&Reread, u32, u32)> = types
-            .iter()
-            .filter_map(|reread| {
-                let count = self.planned(reread).filter(|count| *count > 0)?;
-                Some((reread, reread.member.port(1)?, reread.member.port(count)?))
-            })
-            .collect();
-        let slot = |reread: &Reread, number| crate::api::SlotName {
-            process_type: reread.member.name.clone(),
-            number,
-        };
-        for (index, (reread, first, last)) in ranges.iter().enumerate() {
-            if *last > u32::from(u16::MAX) {
-                let port = (*first).max(u32::from(u16::MAX) + 1);
-                return Err(Refusal::PortTooHigh { slot: slot(reread, port - first + 1), port });
-            }
-            for (other, from, to) in &ranges[..index] {
-                if first <= to && from <= last {
-                    let port = *first.max(from);
-                    return Err(Refusal::PortClash {
-                        slot: slot(reread, port - first + 1),
-                        holder: slot(other, port - from + 1),
-                        port: u16::try_from(port).unwrap_or(u16::MAX),
-                    });
-                }
+        let ranges: Vec<Range<'_>> =
+            types.iter().filter_map(|reread| Range::new(&reread.member, self.planned(reread))).collect();
+        for (index, range) in ranges.iter().enumerate() {
+            range.check_height()?;
+            for earlier in &ranges[..index] {
+                range.check_beside(earlier)?;
             }
         }
         Ok(())
     }
 
     /// How many of a type there shall be: as many as there are, unless the files now say another number.
-    fn planned(&self, reread: &Reread) -> Option<u32> {
+    fn planned(&self, reread: &Reread) -> u32 {
         let asked = match self.types.get(reread.type_index) {
             Some(kind)
                 if kind.standing == Standing::Listed && kind.newest().quantity == reread.member.quantity =>
@@ -102,7 +84,7 @@ impl Supervisor {
             }
             Some(_) | None => reread.member.quantity,
         };
-        Some(asked.min(reread.member.max.unwrap_or(u32::MAX)))
+        asked.min(reread.member.max.unwrap_or(u32::MAX))
     }
 
     fn take_over(&mut self, step: &mut Step, types: Vec<Reread>) -> Effects {
@@ -116,7 +98,7 @@ impl Supervisor {
         let mut counts: Vec<(usize, u32, u32)> = Vec::new();
         let mut restarts: Vec<usize> = Vec::new();
         for reread in types {
-            let count = self.planned(&reread).unwrap_or(0);
+            let count = self.planned(&reread);
             let Reread { type_index, member, program } = reread;
             let name = member.name.clone();
             if type_index == self.types.len() {

@@ -1,10 +1,10 @@
 //! Other counts: more slots above the highest, or fewer from the highest down. Survivors are not touched.
 
-use crate::api::{Change, Notice, Refusal, Will};
+use crate::api::{Change, Notice, Refusal, SlotName, TypeName, Will};
 
 use super::member::Count;
 use super::request::Effects;
-use super::{Goal, Phase, Record, Slot, SlotKey, Step, Supervisor};
+use super::{Goal, Member, Phase, Record, Slot, SlotKey, Step, Supervisor};
 
 /// Stands for every type but [`RELEASE`].
 const ALL: &str = "all";
@@ -81,32 +81,17 @@ impl Supervisor {
 
     /// Whether every slot that would be new has a PORT of its own; those that are still there have theirs.
     fn check_ports(&self, counts: &[(usize, u32)]) -> Result<(), Refusal> {
-        let range = |type_index: usize| {
-            let kind = &self.types[type_index];
-            let count = counts.iter().find(|(other, _)| *other == type_index).map(|(_, count)| *count);
-            let last = count.unwrap_or(0).max(kind.highest());
-            Some((kind.newest().port(1)?, kind.newest().port(last).filter(|_| last > 0)?))
+        let wanted = |type_index: usize| {
+            counts.iter().find(|(other, _)| *other == type_index).map_or(0, |(_, count)| *count)
         };
-        for (type_index, count) in counts.iter().filter(|(_, count)| *count > 0) {
-            let kind = &self.types[*type_index];
-            let (Some(first), Some(last)) = (kind.newest().port(1), kind.newest().port(*count)) else {
-                continue;
-            };
-            let slot = |port: u32| self.name(SlotKey { type_index: *type_index, number: port - first + 1 });
-            if last > u32::from(u16::MAX) {
-                let port = first.max(u32::from(u16::MAX) + 1);
-                return Err(Refusal::PortTooHigh { slot: slot(port), port });
-            }
+        for (type_index, count) in counts {
+            let Some(range) = Range::new(self.types[*type_index].newest(), *count) else { continue };
+            range.check_height()?;
             for other in (0..self.types.len()).filter(|other| other != type_index) {
-                let Some((from, to)) = range(other).filter(|(from, to)| first <= *to && *from <= last) else {
-                    continue;
-                };
-                let port = first.max(from);
-                let holder = self.name(SlotKey { type_index: other, number: port - from + 1 });
-                debug_assert!(port <= to, "the ranges overlap");
-                // Both are below the highest port, as `last` is not above it.
-                let number = u16::try_from(port).unwrap_or(u16::MAX);
-                return Err(Refusal::PortClash { slot: slot(port), holder, port: number });
+                let kind = &self.types[other];
+                if let Some(other) = Range::new(kind.newest(), wanted(other).max(kind.highest())) {
+                    range.check_beside(&other)?;
+                }
             }
         }
         Ok(())
@@ -151,5 +136,45 @@ impl Supervisor {
             }
             effects.insert(key, Will::Start);
         }
+    }
+}
+
+/// The ports of the slots of one type.
+pub(super) struct Range<'a> {
+    name: &'a TypeName,
+    first: u32,
+    last: u32,
+}
+
+impl Range<'_> {
+    /// Nothing, where it has no ports or no slots.
+    pub(super) fn new(member: &Member, count: u32) -> Option<Range<'_>> {
+        let first = u32::from(member.first_port?);
+        (count > 0).then(|| Range { name: &member.name, first, last: first + count - 1 })
+    }
+
+    /// # Errors
+    /// The first slot that would get a PORT above the highest there is.
+    pub(super) fn check_height(&self) -> Result<(), Refusal> {
+        let highest = u32::from(u16::MAX);
+        if self.last <= highest {
+            return Ok(());
+        }
+        let port = self.first.max(highest + 1);
+        Err(Refusal::PortTooHigh { slot: self.slot(port), port })
+    }
+
+    /// # Errors
+    /// The first slot that would get a PORT which is another one's.
+    pub(super) fn check_beside(&self, other: &Range<'_>) -> Result<(), Refusal> {
+        if self.first > other.last || other.first > self.last {
+            return Ok(());
+        }
+        let port = self.first.max(other.first);
+        Err(Refusal::PortClash { slot: self.slot(port), holder: other.slot(port), port })
+    }
+
+    fn slot(&self, port: u32) -> SlotName {
+        SlotName { process_type: self.name.clone(), number: port - self.first + 1 }
     }
 }

@@ -156,6 +156,6 @@ fn replay(text: &str) -> Replayed {
     }
     let states = supervisor
         .slots()
-        .map(|(key, slot)| (supervisor.name(key).to_string(), slot.phase().word().to_owned()));
+        .map(|(key, slot)| (supervisor.name(key).to_string(), slot.phase().state().to_string()));
     Replayed { states: states.collect(), spawns, code }
 }

@@ -96,10 +96,10 @@ const NEVER: [(&str, &str, &str); 15] = [
 fn every_history_of_a_small_formation_keeps_the_rules_and_every_cell_is_reached() {
     let mut seen = Seen::default();
     for (members, habits, depth) in formations() {
-        search(members, habits, Asks::Nothing, depth, &mut seen);
+        search(&members, habits, Asks::Nothing, depth, &mut seen);
     }
     for (members, depth) in steered() {
-        search(members, Habits::default(), Asks::Much, depth, &mut seen);
+        search(&members, Habits::default(), Asks::Much, depth, &mut seen);
     }
     let never: BTreeSet<_> = NEVER.map(|(goal, phase, _)| (goal, phase)).into();
     let wrong: Vec<_> = seen.goals.intersection(&never).collect();
@@ -167,8 +167,8 @@ enum Asks {
     Much,
 }
 
-fn search(members: Vec<Member>, habits: Habits, asks: Asks, depth: usize, seen: &mut Seen) {
-    let core = Checked::new(members.clone(), habits, 1, Time::ZERO);
+fn search(members: &[Member], habits: Habits, asks: Asks, depth: usize, seen: &mut Seen) {
+    let core = Checked::new(members.to_vec(), habits, 1, Time::ZERO);
     let start = State { core, now: Time::ZERO };
     let mut known = HashSet::from([key(&start)]);
     let mut shapes = HashSet::new();
@@ -177,7 +177,7 @@ fn search(members: Vec<Member>, habits: Habits, asks: Asks, depth: usize, seen: 
         seen.note_goals(&state);
         if shapes.insert(shape(&state)) {
             // What cannot happen now must do no harm; where it leads is not followed.
-            for events in noise(&state).into_iter().map(|event| vec![event]).chain(reloads(&members)) {
+            for events in noise(&state).into_iter().map(|event| vec![event]).chain(reloads(members)) {
                 let mut core = state.core.clone();
                 for event in events {
                     seen.note_event(&state, &event);

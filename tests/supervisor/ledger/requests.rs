@@ -132,7 +132,9 @@ impl Ledger {
                     let kept = 1..=count.min(wanted);
                     let kept = kept.map(|number| SlotKey { type_index: *type_index, number });
                     let kept: Vec<SlotKey> = kept.filter(|key| !self.place(*key).held).collect();
-                    kept.into_iter().for_each(|key| self.raise(key));
+                    for key in kept {
+                        self.raise(key);
+                    }
                 }
             }
             if before.is_none() || wanted != count {

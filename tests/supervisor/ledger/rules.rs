@@ -32,10 +32,10 @@ impl Ledger {
                     );
                 }
                 Action::Adopt => {
-                    assert!(matches!(step.event, Event::Reread { .. }), "adopted is what was read")
+                    assert!(matches!(step.event, Event::Reread { .. }), "adopted is what was read");
                 }
                 Action::Reply { id, .. } => {
-                    assert!(self.asked.remove(id), "one answer, to who asked: {id:?}")
+                    assert!(self.asked.remove(id), "one answer, to who asked: {id:?}");
                 }
                 Action::Stop { slot, instance, target, signal } => {
                     self.check_target(*slot, *instance, *target);
