@@ -13,6 +13,9 @@ use supervise::supervisor::FailFast;
 /// The exit code where the system refused us something before anything was started.
 const REFUSED: u8 = 1;
 
+/// Bytes of each slot that are kept for `logs`: some hundred lines.
+const LOG_BUFFER: usize = 32 * 1024;
+
 fn main() -> ExitCode {
     // Before anything else: a signal that comes now waits for the loop.
     let inherited = match Inherited::take() {
@@ -62,6 +65,7 @@ fn run_formation(
         fail_fast: if start.fail_fast { FailFast::Yes } else { FailFast::No },
         leftovers: start.leftovers,
         stream: start.stream_settings(environment, std::process::id() == 1),
+        log_buffer: LOG_BUFFER,
         trace: start.trace.clone(),
         inputs: inputs.clone(),
     };

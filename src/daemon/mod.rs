@@ -25,13 +25,14 @@ mod watch;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
-use crate::stream::{self, Format, Report, Stream};
+use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
 use control::Asked;
@@ -51,6 +52,8 @@ pub struct Options {
     pub leftovers: LeftoversOfEarlierRuns,
     /// The stream's flags.
     pub stream: stream::Settings,
+    /// `--log-buffer`: bytes of each slot that are kept for `logs`.
+    pub log_buffer: usize,
     /// `--trace`.
     pub trace: Option<PathBuf>,
     /// What the release was made from, to be read again.
@@ -144,7 +147,8 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         now: Time::ZERO,
     };
     let mut supervisor = Traced::new(&beginning, options.trace.as_deref())?;
-    let stream = open_stream(&release, options.stream, facts.clone())?;
+    let history = History::new(options.log_buffer);
+    let stream = open_stream(&release, options.stream, Arc::clone(&history), facts.clone())?;
     for remark in &release.remarks {
         stream.notice(remark.clone());
     }
@@ -320,11 +324,12 @@ async fn read_signals(signals: Signals, facts: mpsc::Sender<Fact>) {
 fn open_stream(
     release: &Release,
     settings: stream::Settings,
+    history: Arc<History>,
     facts: mpsc::Sender<Fact>,
 ) -> io::Result<Stream> {
     let slots = release.types.iter().filter(|process_type| process_type.quantity > 0);
     let widest = slots.map(|process_type| format!("{}.{}", process_type.name, process_type.quantity).len());
-    stream::open(settings, widest.max().unwrap_or(0), move |report| {
+    stream::open(settings, widest.max().unwrap_or(0), history, move |report| {
         // An error means that the loop has ended and knows.
         let _ = facts.blocking_send(Fact::Stream(report));
     })

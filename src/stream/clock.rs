@@ -33,13 +33,17 @@ impl Clock {
 
     /// Now as `12:34:56`, with the second it stands for.
     pub(super) fn time(&mut self) -> (i64, &[u8; 8]) {
-        self.turn_to(now().0);
+        self.turn_to(now().second);
         (self.second, &self.time)
     }
 
     /// Now as `2026-01-31T12:34:56.123456Z` (RFC 3339 section 5.6), for a clock in UTC.
     pub(super) fn timestamp(&mut self) -> [u8; 27] {
-        let (second, micros) = now();
+        self.timestamp_of(now())
+    }
+
+    /// The same of another moment.
+    pub(super) fn timestamp_of(&mut self, Moment { second, micros }: Moment) -> [u8; 27] {
         self.turn_to(second);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         text[..11].copy_from_slice(&self.date);
@@ -64,10 +68,19 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970 and the microseconds of the second; a clock before 1970 shows 1970.
-fn now() -> (i64, u32) {
+/// A moment of the time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Seconds since 1970.
+    pub(super) second: i64,
+    /// Microseconds of the second.
+    pub(super) micros: u32,
+}
+
+/// Now; a clock before 1970 shows 1970.
+pub(super) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros())
+    Moment { second: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), micros: since.subsec_micros() }
 }
 
 /// The last digits of `number`, as many as there is place for.

@@ -72,6 +72,22 @@ pub(super) fn notice(buffer: &mut Vec<u8>, timestamp: &[u8], notice: &Notice, la
     buffer.extend_from_slice(b"}\n");
 }
 
+/// Appends what a reader of the history is told of lines, or notices where there is no slot, that were overwritten before
+/// it came to read them.
+pub(super) fn missed(buffer: &mut Vec<u8>, timestamp: &[u8], slot: Option<&SlotName>, lines: u64) {
+    buffer.extend_from_slice(br#"{"timestamp":""#);
+    buffer.extend_from_slice(timestamp);
+    let (who, what) = match slot {
+        Some(slot) => (format!(r#""process":"{slot}","type":"{}""#, slot.process_type), "lines"),
+        None => (r#""process":"supervise""#.to_owned(), "notices"),
+    };
+    let message = format!("{lines} {what} missed: read too slowly");
+    let text =
+        format!(r#"",{who},"stream":"notice","event":"missed","message":"{message}","lines":{lines}}}"#);
+    buffer.extend_from_slice(text.as_bytes());
+    buffer.push(b'\n');
+}
+
 /// Appends text as the inside of a JSON string (RFC 8259 section 7).
 fn escape(buffer: &mut Vec<u8>, mut text: &[u8]) {
     while let Some(at) = special(text) {

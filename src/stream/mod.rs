@@ -18,18 +18,22 @@
 //! No allocation, lock or system call is made for a line. Where the sink takes nothing and the backlog is full, no pipe is
 //! read, so that the children wait, or the oldest lines of the backlog are dropped and counted; the door is served all the
 //! same. While nothing happens the thread sleeps, without any tick.
+//!
+//! What was said lately is kept in the [`History`], as it was read, for readers in other threads.
 
 mod backlog;
 mod clock;
 mod door;
+mod history;
 mod json;
 mod line;
 mod outlet;
 mod pipes;
 mod pump;
+mod reader;
+mod ring;
 mod sink;
 mod tag;
-mod tail;
 mod watch;
 
 use std::io::{self, IsTerminal};
@@ -45,6 +49,9 @@ use self::outlet::{Dress, Outlet, Overflow};
 use self::pump::Pump;
 use self::tag::{Paint, Style};
 use crate::api::{InstanceId, Notice, Pid, SlotName};
+
+pub use self::history::History;
+pub use self::reader::{Read, Reader, What};
 
 /// How the stream looks and behaves; each mirrors a flag of `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,19 +160,20 @@ pub struct Stream {
 
 /// Opens the stream on our stdout, with our stderr for what has no place there, and starts its thread.
 ///
-/// `widest` is the length of the longest tag that is known at the start; `report` is called on the stream's thread
-/// and must not block. The thread blocks the signals that its caller blocks, which should be all.
+/// `widest` is the length of the longest tag that is known at the start; `history` is filled with all that is said;
+/// `report` is called on the stream's thread and must not block. The thread blocks the signals that its caller blocks, which should be all.
 ///
 /// # Errors
 /// The system's, where the thread, its poll or its door cannot be made.
 pub fn open(
     settings: Settings,
     widest: usize,
+    history: Arc<History>,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Stream> {
     let out = io::stdout().as_fd().try_clone_to_owned()?;
     let aside = io::stderr().as_fd().try_clone_to_owned()?;
-    open_on(out, aside, settings, widest, report)
+    open_on(out, aside, settings, widest, history, report)
 }
 
 /// As [`open`], on other descriptors.
@@ -177,6 +185,7 @@ pub fn open_on(
     aside: OwnedFd,
     settings: Settings,
     widest: usize,
+    history: Arc<History>,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Stream> {
     let dress = match settings.format {
@@ -195,7 +204,7 @@ pub fn open_on(
     let out = Outlet::new(out, dress, overflow)?;
     let aside = Outlet::new(aside, aside_dress, Overflow::Drop)?;
     let door = Arc::new(Door::new()?);
-    let pump = Pump::new(settings, Arc::clone(&door), out, aside, report)?;
+    let pump = Pump::new(settings, Arc::clone(&door), out, aside, history, report)?;
     let (over, totals) = sync_channel(1);
     let thread = thread::Builder::new().name("stream".to_owned()).spawn(move || {
         // Nobody listens any more where the finish has waited for too long.

@@ -7,9 +7,11 @@ use nix::errno::Errno;
 use nix::unistd::read;
 
 use super::Channel;
+use super::history::History;
 use super::line::Splitter;
 use super::outlet::Head;
-use crate::api::{InstanceId, Pid};
+use super::ring::Begins;
+use crate::api::{InstanceId, Pid, SlotName};
 
 /// One pipe of an instance.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(super) struct Pipe {
     pub(super) instance: InstanceId,
     pub(super) pid: Pid,
     pub(super) channel: Channel,
+    pub(super) slot: SlotName,
     /// The number of its slot, in the order in which slots were seen.
     pub(super) place: usize,
     pub(super) head: Head,
@@ -48,6 +51,12 @@ impl Pipe {
                 Err(_) => Read::End,
             };
         }
+    }
+
+    /// Keeps in the history what was read last, before it is split into lines.
+    pub(super) fn remember(&self, history: &History, bytes: &[u8]) {
+        let begins = if self.lines.begun().is_empty() { Begins::Line } else { Begins::Middle };
+        history.keep(self.place, (self.instance, self.pid, self.channel), begins, bytes);
     }
 
     /// How many bytes the kernel holds (FIONREAD, pipe(7)).

@@ -15,10 +15,10 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::door::{Door, Goal, Say, Want};
+use super::history::History;
 use super::line::Splitter;
 use super::outlet::{News, Outlet, Overflow};
 use super::pipes::{Pipe, Pipes, Read};
-use super::tail::Slots;
 use super::watch::{Watch, wait};
 use super::{Channel, Report, Settings, Source, Totals, WhenGone, WhenSlow};
 use crate::api::{InstanceId, Notice};
@@ -50,7 +50,7 @@ pub(super) struct Pump<R> {
     pipes: Pipes,
     inbox: Inbox,
     farewell: Option<Farewell>,
-    slots: Slots,
+    history: Arc<History>,
     out: Outlet,
     out_watch: Watch,
     /// Our stderr: for notices that have no place in `out`.
@@ -102,6 +102,7 @@ impl<R: Fn(Report)> Pump<R> {
         door: Arc<Door>,
         out: Outlet,
         aside: Outlet,
+        history: Arc<History>,
         report: R,
     ) -> io::Result<Pump<R>> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -122,7 +123,7 @@ impl<R: Fn(Report)> Pump<R> {
             pipes: Pipes::default(),
             inbox: Inbox { bytes: vec![0; READ].into(), rest: 0..0, from: 0 },
             farewell: None,
-            slots: Slots::default(),
+            history,
         })
     }
 
@@ -159,7 +160,7 @@ impl<R: Fn(Report)> Pump<R> {
                 return Room::Free;
             }
             match self.admit(Want::Say) {
-                Some(Say::Notice(notice)) => self.say(&notice),
+                Some(Say::Notice(notice)) => self.say(notice),
                 Some(Say::LastWords(instance, notice)) => {
                     self.farewell = Some(self.farewell(Then::Say(notice), Some(instance)));
                 }
@@ -203,15 +204,15 @@ impl<R: Fn(Report)> Pump<R> {
 
     fn attach(&mut self, source: Source) {
         let Source { instance, slot, pid, channel, pipe: fd } = source;
-        let place = self.slots.place(&slot);
+        let place = self.history.place(&slot);
         if self.out.grows_for(&slot) {
             for pipe in self.pipes.iter_mut() {
-                pipe.head = self.out.head(self.slots.name(pipe.place), pipe.pid, pipe.channel, pipe.place);
+                pipe.head = self.out.head(&pipe.slot, pipe.pid, pipe.channel, pipe.place);
             }
         }
         let head = self.out.head(&slot, pid, channel, place);
-        let key =
-            self.pipes.add(Pipe { fd, instance, pid, channel, place, head, lines: Splitter::default() });
+        let lines = Splitter::default();
+        let key = self.pipes.add(Pipe { fd, instance, pid, channel, slot, place, head, lines });
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         if let Err(errno) = self.epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64)) {
             // Out of kernel memory or over epoll's own limit. What it holds at the end is read all the same.
@@ -219,34 +220,37 @@ impl<R: Fn(Report)> Pump<R> {
         }
     }
 
-    fn say(&mut self, notice: &Notice) {
-        let last_lines = match notice {
-            Notice::Failed { slot, .. } => self.slots.last_lines(slot),
+    fn say(&mut self, notice: Notice) {
+        let last_lines = match &notice {
+            Notice::Failed { slot, .. } => self.history.last_lines(slot),
             // Every other notice stands alone.
             _ => Vec::new(),
         };
         if self.out.has_notices() && !self.out.is_gone() {
-            self.out.notice(notice, &last_lines);
+            self.out.notice(&notice, &last_lines);
         } else {
-            self.aside.notice(notice, &last_lines);
+            self.aside.notice(&notice, &last_lines);
             self.aside.flush();
         }
+        self.history.say(notice, last_lines);
     }
 
     fn hear_news(&mut self) {
         match self.out.news() {
             Some(News::Gone) => match self.when_gone {
                 WhenGone::Drain => (self.report)(Report::ReaderGone),
-                WhenGone::Drop => self.say(&Notice::ReaderGone),
+                WhenGone::Drop => self.say(Notice::ReaderGone),
             },
             Some(News::Failed(errno)) => {
-                self.aside.notice(&Notice::WriteFailed { error: errno.desc().to_owned() }, &[]);
+                let notice = Notice::WriteFailed { error: errno.desc().to_owned() };
+                self.aside.notice(&notice, &[]);
                 self.aside.flush();
+                self.history.say(notice, Vec::new());
             }
             None => {}
         }
         if let Some(notice) = self.out.dropped() {
-            self.say(&notice);
+            self.say(notice);
         }
     }
 
@@ -281,7 +285,7 @@ impl<R: Fn(Report)> Pump<R> {
         }
         match farewell.then {
             Then::Say(notice) => {
-                self.say(&notice);
+                self.say(notice);
                 Room::Free
             }
             Then::End => Room::Over,
@@ -295,7 +299,7 @@ impl<R: Fn(Report)> Pump<R> {
         if let Read::Bytes(count) = read {
             self.inbox.rest = 0..count;
             self.inbox.from = key;
-            self.slots.tail(pipe.place).keep(pipe.instance, pipe.channel, &self.inbox.bytes[..count]);
+            pipe.remember(&self.history, &self.inbox.bytes[..count]);
         }
         read
     }
@@ -313,7 +317,9 @@ impl<R: Fn(Report)> Pump<R> {
     }
 
     fn end_line(&mut self, key: usize) {
-        if let Some(pipe) = self.pipes.get_mut(key) {
+        let Some(pipe) = self.pipes.get_mut(key) else { return };
+        if !pipe.lines.begun().is_empty() {
+            pipe.remember(&self.history, b"\n");
             self.out.last_line(&mut pipe.lines, &mut pipe.head);
         }
     }
@@ -435,6 +441,7 @@ impl<R: Fn(Report)> Pump<R> {
             wait(&mut [PollFd::new(self.aside.as_fd(), PollFlags::POLLOUT)], Some(by));
             self.aside.flush();
         }
+        self.history.end();
         match self.goal {
             Goal::RunOut => (self.report)(Report::Over),
             Goal::Run | Goal::Drain | Goal::Finish(_) => {}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use supervise::api::{ExitStatus, InstanceId, Notice, Pid, SlotName, Then};
 use supervise::stream::{
-    Channel, Choice, Format, Report, Settings, Source, Stream, Totals, WhenGone, WhenSlow, open_on,
+    Channel, Choice, Format, History, Report, Settings, Source, Stream, Totals, WhenGone, WhenSlow, open_on,
 };
 
 /// Far longer than anything here takes; it only decides how long a broken stream is waited for.
@@ -28,6 +28,7 @@ pub(crate) const PLAIN: Settings = Settings {
 /// A stream, its reports, and what it said on stderr.
 pub(crate) struct Rig {
     pub(crate) stream: Stream,
+    pub(crate) history: Arc<History>,
     pub(crate) reports: Receiver<Report>,
     pub(crate) aside: Reading,
 }
@@ -49,9 +50,10 @@ impl Rig {
     pub(crate) fn on(out: OwnedFd, settings: Settings) -> Rig {
         let (aside, aside_writer) = pipe().unwrap();
         let (sender, reports) = channel();
+        let history = History::new(32 * 1024);
         let report = move |report| sender.send(report).unwrap();
-        let stream = open_on(out, aside_writer.into(), settings, 0, report).unwrap();
-        Rig { stream, reports, aside: Reading::of(aside) }
+        let stream = open_on(out, aside_writer.into(), settings, 0, Arc::clone(&history), report).unwrap();
+        Rig { stream, history, reports, aside: Reading::of(aside) }
     }
 
     /// The writing end of the stdout of instance N of this slot.
