@@ -1,6 +1,13 @@
 //! Which lines are understood, and as what.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::start::weigh_color;
 use super::*;
+use crate::app::{Ports, Restart};
+use crate::stream::{Choice, WhenGone};
 
 fn parse(line: &str) -> Result<Cli, String> {
     Cli::parse_from(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
