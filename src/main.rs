@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use supervise::app::{self, Inputs};
 use supervise::cli::{Cli, Command, StartArgs};
 use supervise::client::{self, Values};
-use supervise::daemon::{self, Inherited};
+use supervise::daemon::{self, Detach, Inherited};
 use supervise::supervisor::FailFast;
 
 /// The exit code where the system refused us something before anything was started.
 const REFUSED: u8 = 1;
 
-/// Bytes of each slot that are kept for `logs`: some hundred lines.
-const LOG_BUFFER: usize = 32 * 1024;
+/// The exit code for what cannot be meant.
+const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     // Before anything else: a signal that comes now waits for the loop.
@@ -61,11 +61,20 @@ fn run_formation(
         Ok(release) => release,
         Err(errors) => return Ok(client::refuse(&errors, &mut stderr())),
     };
+    if start.detach && std::process::id() == 1 {
+        // Where stderr is gone there is nobody to tell, and it is wrong all the same.
+        let _ = writeln!(
+            stderr(),
+            "error: PID 1 has no background: the container would end with it; leave `--detach` out"
+        );
+        return Ok(BAD_INPUT);
+    }
     let options = daemon::Options {
         fail_fast: if start.fail_fast { FailFast::Yes } else { FailFast::No },
         leftovers: start.leftovers,
         stream: start.stream_settings(environment, std::process::id() == 1),
-        log_buffer: LOG_BUFFER,
+        detach: if start.detach { Detach::Yes } else { Detach::No },
+        log_buffer: start.log_buffer,
         trace: start.trace.clone(),
         inputs: inputs.clone(),
     };

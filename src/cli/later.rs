@@ -1,8 +1,8 @@
 //! What belongs to a later version: known by name and refused by name, never accepted and ignored.
 
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::ArgMatches;
 
 /// Verbs of a later version.
 const LATER_VERBS: [&str; 17] = [
@@ -38,12 +38,10 @@ const fn later(name: &'static str, variable: &'static str) -> LaterFlag {
 }
 
 /// Flags of a later version; all for `start`, `--release` for `run` too.
-pub(super) const LATER_FLAGS: [LaterFlag; 6] = [
+pub(super) const LATER_FLAGS: [LaterFlag; 4] = [
     later("socket", "SUPERVISE_SOCKET"),
     later("http", "SUPERVISE_HTTP"),
     later("token-file", "SUPERVISE_TOKEN_FILE"),
-    LaterFlag { name: "detach", short: Some('D'), takes_value: false, variable: "SUPERVISE_DETACH" },
-    later("log-file", "SUPERVISE_LOG_FILE"),
     later("release", "SUPERVISE_RELEASE"),
 ];
 

@@ -1,6 +1,7 @@
 //! `start`: its flags, and what they mean for the formation and its stream.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::words;
 use crate::api::parse_duration;
 use crate::app::{Inputs, Restart, Selection, Settings};
 use crate::daemon::LeftoversOfEarlierRuns;
-use crate::stream::{self, Choice, Format, WhenGone, WhenSlow};
+use crate::stream::{self, Choice, Format, Output, WhenGone, WhenSlow};
 
 /// `start`.
 #[allow(clippy::doc_markdown, reason = "these are read as help, where a backtick is noise")]
@@ -48,6 +49,28 @@ pub struct StartArgs {
         env = "SUPERVISE_LEFTOVERS"
     )]
     pub leftovers: LeftoversOfEarlierRuns,
+    /// Return when every type runs, or say why it does not; lines go to the log file and are remembered for `logs`
+    #[arg(short = 'D', long, env = "SUPERVISE_DETACH", help_heading = "Output")]
+    pub detach: bool,
+    /// With --detach: the file that every line goes to; it is opened again on `reload`
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "detach",
+        env = "SUPERVISE_LOG_FILE",
+        help_heading = "Output"
+    )]
+    pub log_file: Option<PathBuf>,
+    /// How much of every slot is remembered for `logs`, in bytes, k or m
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "32k",
+        value_parser = parse_size,
+        env = "SUPERVISE_LOG_BUFFER",
+        help_heading = "Output"
+    )]
+    pub log_buffer: usize,
     /// What the lines look like
     #[arg(
         long,
@@ -137,15 +160,44 @@ impl StartArgs {
             let found = environment.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
         };
+        let output = match (&self.log_file, self.detach) {
+            (Some(file), _) => Output::File(file.clone()),
+            (None, true) => Output::Nowhere,
+            (None, false) => Output::Stdout,
+        };
         stream::Settings {
+            output,
             format: self.format,
             timestamps: self.timestamps,
             color: weigh_color(self.color, variable("NO_COLOR"), variable("CLICOLOR_FORCE")),
             when_slow: self.when_slow,
-            // In a container the reader of our output is the log driver, and the processes matter more than it does.
-            when_gone: self.when_gone.unwrap_or(if pid_1 { WhenGone::Drop } else { WhenGone::Drain }),
+            // In a container the reader of our output is the log driver, and in the background there may be none: the processes
+            // matter more than it does.
+            when_gone: self.when_gone.unwrap_or(if pid_1 || self.detach {
+                WhenGone::Drop
+            } else {
+                WhenGone::Drain
+            }),
         }
     }
+}
+
+/// The least and the most of a slot that can be remembered, in bytes: a line, and a machine's worth.
+const SIZES: RangeInclusive<usize> = 1024..=1024 * 1024 * 1024;
+
+/// Reads `65536`, `32k`, `1m`: bytes, or so many times 1024 of them.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1024,
+        "m" | "mb" | "mib" => 1024 * 1024,
+        _ => return Err("a size is a number of bytes, with k or m: 65536, 32k, 1m".to_owned()),
+    };
+    let number: usize =
+        digits.parse().map_err(|_| "a size is a number of bytes, with k or m: 65536, 32k, 1m")?;
+    let size = number.checked_mul(unit).filter(|size| SIZES.contains(size));
+    size.ok_or_else(|| "a size is at least 1k and at most 1024m".to_owned())
 }
 
 /// A flag that was given wins; else `NO_COLOR` (<https://no-color.org>), then `CLICOLOR_FORCE`

@@ -95,10 +95,8 @@ fn what_belongs_to_a_later_version_is_refused_by_name() {
         ("supervise scale web=3", "`scale`"),
         ("supervise logs -f --help", "`logs`"),
         ("supervise start --socket /x web", "`--socket`"),
-        ("supervise start -D", "`--detach`"),
         ("supervise run --release 3 ls", "`--release`"),
         ("supervise --socket x start", "`--socket`"),
-        ("supervise -D start", "`--detach`"),
         ("supervise start --http", "`--http`"),
     ] {
         let error = parse(line).expect_err(line);

@@ -132,7 +132,11 @@ impl Host {
             Action::Pass { signal } => self.pass(signal, inbox),
             Action::Suspend => self.suspend(),
             Action::Resume => self.signal_groups(Signal::CONT),
-            Action::Reread => self.reread(inbox),
+            Action::Reread => {
+                // Whatever the files turn out to say: the log may have been moved away.
+                self.stream.reopen();
+                self.reread(inbox);
+            }
             Action::Adopt => {
                 if let Some(candidate) = self.candidate.take() {
                     self.editions.adopt(candidate);

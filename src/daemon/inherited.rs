@@ -87,6 +87,16 @@ impl Inherited {
         Ok(())
     }
 
+    /// The same for a process that still reads these signals itself.
+    ///
+    /// # Errors
+    /// As [`Inherited::give_back`].
+    pub(super) fn give_back_but(&self, signals: &SigSet) -> io::Result<()> {
+        self.give_back()?;
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(signals), None)?;
+        Ok(())
+    }
+
     /// Prepares this process for many children: as many open files as the hard limit allows, and no descriptor that we
     /// inherited is passed on.
     pub(super) fn make_room(&self) {

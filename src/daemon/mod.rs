@@ -6,6 +6,7 @@
 
 mod clock;
 mod control;
+mod detach;
 mod edition;
 mod family;
 mod host;
@@ -28,14 +29,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{InstanceId, LeftoversFate, Notice, Process, Signal};
+use crate::api::{InstanceId, LeftoversFate, Notice, Process, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
 use control::Asked;
+use detach::Readiness;
 use host::Host;
 use proc::Stat;
 use signals::Signals;
@@ -52,12 +54,23 @@ pub struct Options {
     pub leftovers: LeftoversOfEarlierRuns,
     /// The stream's flags.
     pub stream: stream::Settings,
+    /// `--detach`.
+    pub detach: Detach,
     /// `--log-buffer`: bytes of each slot that are kept for `logs`.
     pub log_buffer: usize,
     /// `--trace`.
     pub trace: Option<PathBuf>,
     /// What the release was made from, to be read again.
     pub inputs: Inputs,
+}
+
+/// Where the formation runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detach {
+    /// Here.
+    No,
+    /// In the background: we return when it runs, or say why it does not.
+    Yes,
 }
 
 /// What to do about processes that an earlier run left behind: `--leftovers`.
@@ -121,21 +134,44 @@ fn is_child(signal: Signal) -> bool {
     signal.number() == libc::SIGCHLD
 }
 
-/// Runs a release until it ends, and returns the exit code.
+/// Runs a release until it ends, and returns the exit code. Detached, it returns twice: in the foreground as soon as
+/// everything runs or it is known why not, in the background at the end.
 ///
-/// On the main thread, with the signals blocked as [`Inherited::take`] leaves them.
+/// On the main thread, while there is no other, with the signals blocked as [`Inherited::take`] leaves them.
 ///
 /// # Errors
-/// What the system refuses before anything is started: threads, descriptors, memory.
+/// What the system refuses before anything is started: threads, descriptors, memory, the log file.
 pub fn start(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
+    let history = History::new(options.log_buffer);
+    match options.detach {
+        Detach::No => start_here(release, options, inherited, history, None),
+        Detach::Yes => detach::detach(&inherited.clone(), &Arc::clone(&history), |readiness| {
+            start_here(release, options, inherited, history, Some(readiness))
+        }),
+    }
+}
+
+fn start_here(
+    release: Release,
+    options: Options,
+    inherited: Inherited,
+    history: Arc<History>,
+    readiness: Option<Readiness>,
+) -> io::Result<u8> {
     break_whole();
     inherited.make_room();
     become_subreaper();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(release, options, inherited))
+    runtime.block_on(run(release, options, inherited, history, readiness))
 }
 
-async fn run(release: Release, options: Options, inherited: Inherited) -> io::Result<u8> {
+async fn run(
+    release: Release,
+    options: Options,
+    inherited: Inherited,
+    history: Arc<History>,
+    readiness: Option<Readiness>,
+) -> io::Result<u8> {
     let (facts, mut queue) = mpsc::channel(QUEUE);
     let signals = Signals::new(&inherited)?;
     let project = leftovers::project(&release.procfile);
@@ -147,8 +183,11 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         now: Time::ZERO,
     };
     let mut supervisor = Traced::new(&beginning, options.trace.as_deref())?;
-    let history = History::new(options.log_buffer);
-    let stream = open_stream(&release, options.stream, Arc::clone(&history), facts.clone())?;
+    let stderr = match options.stream.format {
+        Format::Json => Stderr::Split,
+        Format::Text | Format::Raw => Stderr::Merge,
+    };
+    let stream = open_stream(&release, options.stream, history, facts.clone())?;
     for remark in &release.remarks {
         stream.notice(remark.clone());
     }
@@ -160,12 +199,21 @@ async fn run(release: Release, options: Options, inherited: Inherited) -> io::Re
         return Ok(code);
     }
 
-    let stderr = match options.stream.format {
-        Format::Json => Stderr::Split,
-        Format::Text | Format::Raw => Stderr::Merge,
-    };
     let mark = leftovers::mark(&project);
     let mut host = Host::new(release, mark, inherited, stderr, stream, options.inputs, facts)?;
+
+    if let Some(readiness) = readiness {
+        let (reply, answer) = oneshot::channel();
+        let settled = Request { verb: Verb::Settle, answer: When::Happened };
+        let event = host.requested(settled, reply);
+        step(&mut supervisor, &mut host, event);
+        tokio::spawn(async move {
+            // Where there is no answer the end is told.
+            if let Ok(answer) = answer.await {
+                readiness.tell(&answer);
+            }
+        });
+    }
 
     let (mut burials_due, mut mourned) = (false, 0);
     while host.exit().is_none() {

@@ -51,7 +51,18 @@ struct Asked {
     sources: Vec<Source>,
     says: VecDeque<Say>,
     goal: Goal,
+    output: Renewal,
     refused: u64,
+}
+
+/// What is to become of the log file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It is written on.
+    #[default]
+    Keep,
+    /// It is opened again under its name.
+    Reopen,
 }
 
 /// What was taken from the door at once.
@@ -63,6 +74,8 @@ pub(super) struct Taken {
     pub(super) say: Option<Say>,
     /// The goal.
     pub(super) goal: Goal,
+    /// What is to become of the log file, before anything else is said.
+    pub(super) output: Renewal,
     /// How many notices were dropped since the last time.
     pub(super) refused: u64,
 }
@@ -84,7 +97,8 @@ impl Door {
     pub(super) fn new() -> io::Result<Door> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let (sources, says) = (Vec::new(), VecDeque::new());
-        Ok(Door { bell, asked: Mutex::new(Asked { sources, says, goal: Goal::Run, refused: 0 }) })
+        let (goal, output) = (Goal::Run, Renewal::Keep);
+        Ok(Door { bell, asked: Mutex::new(Asked { sources, says, goal, output, refused: 0 }) })
     }
 
     /// Has a pipe read.
@@ -111,6 +125,12 @@ impl Door {
         self.ring();
     }
 
+    /// Has the log file opened again.
+    pub(super) fn reopen(&self) {
+        self.lock().output = Renewal::Reopen;
+        self.ring();
+    }
+
     /// Whether somebody is at the door is what this descriptor is readable for.
     pub(super) fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
@@ -130,7 +150,7 @@ impl Door {
             Want::Rest => None,
         };
         let (sources, refused) = (mem::take(&mut asked.sources), mem::take(&mut asked.refused));
-        Taken { sources, say, goal: asked.goal, refused }
+        Taken { sources, say, goal: asked.goal, output: mem::take(&mut asked.output), refused }
     }
 
     fn ring(&self) {

@@ -94,6 +94,17 @@ impl History {
         debug_assert!(!second, "there is one bell");
     }
 
+    /// The notices that are kept and speak of a chosen slot or of none, as lines, with what the slot wrote last.
+    #[must_use]
+    pub fn sentences(&self, chosen: impl Fn(Option<&SlotName>) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for said in self.lock().notices.iter().filter(|said| chosen(said.notice.slot())) {
+            lines.push(said.notice.to_string());
+            lines.extend(said.last_lines.iter().map(|line| format!("  {}", String::from_utf8_lossy(line))));
+        }
+        lines
+    }
+
     /// The number of a slot: how many were seen before it.
     pub(super) fn place(&self, slot: &SlotName) -> usize {
         let mut kept = self.lock();

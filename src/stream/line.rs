@@ -93,6 +93,13 @@ impl Splitter {
         }
     }
 
+    /// Takes note only of whether a line has begun: nobody wants the lines.
+    pub(super) fn pass(&mut self, chunk: &[u8]) -> usize {
+        self.partial.clear();
+        self.partial.extend(chunk.last().filter(|last| **last != b'\n'));
+        chunk.len()
+    }
+
     /// The line that has begun and not ended.
     pub(super) fn begun(&self) -> &[u8] {
         &self.partial

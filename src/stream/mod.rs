@@ -27,6 +27,7 @@ mod door;
 mod history;
 mod json;
 mod line;
+mod logfile;
 mod outlet;
 mod pipes;
 mod pump;
@@ -36,8 +37,10 @@ mod sink;
 mod tag;
 mod watch;
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -54,8 +57,10 @@ pub use self::history::History;
 pub use self::reader::{Read, Reader, What};
 
 /// How the stream looks and behaves; each mirrors a flag of `start`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// `--detach` and `--log-file`.
+    pub output: Output,
     /// `--format`.
     pub format: Format,
     /// `--timestamps`.
@@ -66,6 +71,17 @@ pub struct Settings {
     pub when_slow: WhenSlow,
     /// `--when-gone`.
     pub when_gone: WhenGone,
+}
+
+/// Where the lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Our stdout.
+    Stdout,
+    /// A file, appended to: [`Stream::reopen`] finds it again when it was moved away.
+    File(PathBuf),
+    /// Nowhere but into the history; nothing counts as dropped for it.
+    Nowhere,
 }
 
 /// What a line looks like.
@@ -158,20 +174,30 @@ pub struct Stream {
     totals: Receiver<Totals>,
 }
 
-/// Opens the stream on our stdout, with our stderr for what has no place there, and starts its thread.
+/// Opens the stream on its output, with our stderr for what has no place there, and starts its thread.
 ///
 /// `widest` is the length of the longest tag that is known at the start; `history` is filled with all that is said;
 /// `report` is called on the stream's thread and must not block. The thread blocks the signals that its caller blocks, which should be all.
 ///
 /// # Errors
-/// The system's, where the thread, its poll or its door cannot be made.
+/// The system's, where the file cannot be opened or the thread, its poll or its door cannot be made.
 pub fn open(
     settings: Settings,
     widest: usize,
     history: Arc<History>,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Stream> {
-    let out = io::stdout().as_fd().try_clone_to_owned()?;
+    let out = match &settings.output {
+        Output::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+        Output::File(path) => {
+            let explain = |error: io::Error| {
+                let why = format!("the log file `{}` cannot be opened: {error}", path.display());
+                io::Error::new(error.kind(), why)
+            };
+            logfile::open(path).map_err(explain)?
+        }
+        Output::Nowhere => File::options().write(true).open("/dev/null")?.into(),
+    };
     let aside = io::stderr().as_fd().try_clone_to_owned()?;
     open_on(out, aside, settings, widest, history, report)
 }
@@ -188,13 +214,14 @@ pub fn open_on(
     history: Arc<History>,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Stream> {
-    let dress = match settings.format {
-        Format::Text => Dress::Text(style(settings, widest, &out)),
-        Format::Json => Dress::Json(Clock::utc()),
-        Format::Raw => Dress::Raw,
+    let dress = match (&settings.output, settings.format) {
+        (Output::Nowhere, Format::Text | Format::Json | Format::Raw) => Dress::Invisible,
+        (Output::Stdout | Output::File(_), Format::Text) => Dress::Text(style(&settings, widest, &out)),
+        (Output::Stdout | Output::File(_), Format::Json) => Dress::Json(Clock::utc()),
+        (Output::Stdout | Output::File(_), Format::Raw) => Dress::Raw,
     };
     let aside_dress = match settings.format {
-        Format::Text | Format::Raw => Dress::Text(style(settings, widest, &aside)),
+        Format::Text | Format::Raw => Dress::Text(style(&settings, widest, &aside)),
         Format::Json => Dress::Json(Clock::utc()),
     };
     let overflow = match settings.when_slow {
@@ -213,7 +240,7 @@ pub fn open_on(
     Ok(Stream { door, thread, totals })
 }
 
-fn style(settings: Settings, widest: usize, out: &OwnedFd) -> Style {
+fn style(settings: &Settings, widest: usize, out: &OwnedFd) -> Style {
     let wanted = |choice| match choice {
         Choice::Auto => out.is_terminal(),
         Choice::Always => true,
@@ -238,6 +265,14 @@ impl Stream {
     /// unterminated last line too; later notices follow it. What a descendant writes later is read on, tagged, and delays nothing.
     pub fn last_words(&self, instance: InstanceId, notice: Notice) {
         self.door.say(Say::LastWords(instance, notice));
+    }
+
+    /// Opens the log file again under its name, so that lines go to a new one after the old was moved away; whole lines
+    /// to each, as long as the disk takes them. Where it cannot be opened, that is said and the old one is kept.
+    ///
+    /// Of any other output there is nothing to open.
+    pub fn reopen(&self) {
+        self.door.reopen();
     }
 
     /// From now on pipes are read on whatever the reader of our stdout does: as long as it takes something, nothing is lost; when

@@ -24,6 +24,8 @@ pub(super) enum Dress {
     Json(Clock),
     /// The line itself.
     Raw,
+    /// Nothing: there is no output.
+    Invisible,
 }
 
 /// What stands before every line of one pipe, made once.
@@ -33,7 +35,7 @@ pub(super) enum Head {
     Tag(Tag),
     /// For [`Dress::Json`]: all between the time and the message.
     Fields(Box<[u8]>),
-    /// For [`Dress::Raw`].
+    /// For [`Dress::Raw`] and [`Dress::Invisible`].
     Nothing,
 }
 
@@ -136,7 +138,8 @@ impl Outlet {
                     buffer.push(b'\n');
                 })
             }),
-            (Dress::Text(_) | Dress::Json(_) | Dress::Raw, _) => {
+            (Dress::Invisible, Head::Nothing) => lines.pass(chunk),
+            (Dress::Text(_) | Dress::Json(_) | Dress::Raw | Dress::Invisible, _) => {
                 unreachable!("a head is made by the dress that it is used with")
             }
         }
@@ -162,7 +165,7 @@ impl Outlet {
         match &self.dress {
             Dress::Text(style) => Head::Tag(style.tag(&slot.to_string(), nth)),
             Dress::Json(_) => Head::Fields(json::fields(slot, pid, channel).into()),
-            Dress::Raw => Head::Nothing,
+            Dress::Raw | Dress::Invisible => Head::Nothing,
         }
     }
 
@@ -170,7 +173,7 @@ impl Outlet {
     pub(super) fn grows_for(&mut self, slot: &SlotName) -> bool {
         match &mut self.dress {
             Dress::Text(style) => style.fit(&slot.to_string()),
-            Dress::Json(_) | Dress::Raw => false,
+            Dress::Json(_) | Dress::Raw | Dress::Invisible => false,
         }
     }
 
@@ -262,6 +265,19 @@ impl Outlet {
         self.valve.say_dropped()
     }
 
+    /// From now on writes to another file, what waits first.
+    ///
+    /// # Errors
+    /// As [`Outlet::new`]; then all is as it was.
+    pub(super) fn reopen(&mut self, fd: OwnedFd) -> nix::Result<()> {
+        let sink = Sink::new(fd)?;
+        // What the old one takes goes to the old one: the line that stands in it half, above all.
+        self.valve.flush();
+        self.valve.sink = sink;
+        (self.valve.state, self.valve.fresh, self.valve.news) = (State::Open, true, None);
+        Ok(())
+    }
+
     /// Counts notices that were dropped before they came here.
     pub(super) fn refuse(&mut self, lines: u64) {
         self.valve.backlog.refuse(lines);
@@ -286,7 +302,7 @@ impl Dress {
         match self {
             Dress::Text(style) => style.notice(&mut buffer, notice, last_lines),
             Dress::Json(clock) => json::notice(&mut buffer, &clock.timestamp(), notice, last_lines),
-            Dress::Raw => {}
+            Dress::Raw | Dress::Invisible => {}
         }
         buffer
     }

@@ -14,13 +14,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::door::{Door, Goal, Say, Want};
+use super::door::{Door, Goal, Renewal, Say, Want};
 use super::history::History;
 use super::line::Splitter;
 use super::outlet::{News, Outlet, Overflow};
 use super::pipes::{Pipe, Pipes, Read};
 use super::watch::{Watch, wait};
-use super::{Channel, Report, Settings, Source, Totals, WhenGone, WhenSlow};
+use super::{Channel, Output, Report, Settings, Source, Totals, WhenGone, WhenSlow, logfile};
 use crate::api::{InstanceId, Notice};
 
 /// So much is read at once: what a pipe holds unless it was made larger (pipe(7)).
@@ -51,6 +51,7 @@ pub(super) struct Pump<R> {
     inbox: Inbox,
     farewell: Option<Farewell>,
     history: Arc<History>,
+    output: Output,
     out: Outlet,
     out_watch: Watch,
     /// Our stderr: for notices that have no place in `out`.
@@ -114,6 +115,7 @@ impl<R: Fn(Report)> Pump<R> {
             report,
             goal: Goal::Run,
             rung: false,
+            output: settings.output,
             out_watch: Watch::new(&out, OUT, &epoll)?,
             out,
             aside_watch: Watch::new(&aside, ASIDE, &epoll)?,
@@ -187,6 +189,10 @@ impl<R: Fn(Report)> Pump<R> {
             self.attach(source);
         }
         self.out.refuse(taken.refused);
+        match taken.output {
+            Renewal::Keep => {}
+            Renewal::Reopen => self.reopen(),
+        }
         if taken.goal != self.goal {
             self.goal = taken.goal;
             let overflow = match (self.goal, self.when_slow) {
@@ -200,6 +206,20 @@ impl<R: Fn(Report)> Pump<R> {
             self.out.set_overflow(overflow);
         }
         taken.say
+    }
+
+    fn reopen(&mut self) {
+        let Output::File(path) = &self.output else { return };
+        let reopened = logfile::open(path).and_then(|fd| {
+            self.out_watch.end(&self.out, &self.epoll);
+            let reopened = self.out.reopen(fd);
+            self.out_watch = Watch::new(&self.out, OUT, &self.epoll)?;
+            Ok(reopened?)
+        });
+        if let Err(error) = reopened {
+            let file = path.display().to_string();
+            self.say(Notice::LogFileKept { file, error: error.to_string() });
+        }
     }
 
     fn attach(&mut self, source: Source) {

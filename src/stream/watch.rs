@@ -30,12 +30,19 @@ impl Watch {
         Ok(Watch { key, room: false, listed })
     }
 
-    /// Watches for what the outlet needs now.
-    pub(super) fn set(&mut self, outlet: &Outlet, epoll: &Epoll) {
-        if self.listed && outlet.is_gone() {
+    /// Ends watching an outlet that is about to get another file.
+    pub(super) fn end(&mut self, outlet: &Outlet, epoll: &Epoll) {
+        if self.listed {
             self.listed = false;
             // It fails only where it is not there.
             let _ = epoll.delete(outlet);
+        }
+    }
+
+    /// Watches for what the outlet needs now.
+    pub(super) fn set(&mut self, outlet: &Outlet, epoll: &Epoll) {
+        if outlet.is_gone() {
+            self.end(outlet, epoll);
         } else if self.listed && self.room != outlet.is_stuck() {
             self.room = outlet.is_stuck();
             let events = if self.room { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };

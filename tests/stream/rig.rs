@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use supervise::api::{ExitStatus, InstanceId, Notice, Pid, SlotName, Then};
 use supervise::stream::{
-    Channel, Choice, Format, History, Report, Settings, Source, Stream, Totals, WhenGone, WhenSlow, open_on,
+    Channel, Choice, Format, History, Output, Report, Settings, Source, Stream, Totals, WhenGone, WhenSlow,
+    open_on,
 };
 
 /// Far longer than anything here takes; it only decides how long a broken stream is waited for.
@@ -18,6 +19,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Text without time and colour; the reader is waited for.
 pub(crate) const PLAIN: Settings = Settings {
+    output: Output::Stdout,
     format: Format::Text,
     timestamps: Choice::Never,
     color: Choice::Never,

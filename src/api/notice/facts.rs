@@ -92,6 +92,7 @@ impl Notice {
                 vec![("lines", json!(lines)), ("reason", json!(reason.word()))]
             }
             Notice::WriteFailed { error } => vec![("error", json!(error))],
+            Notice::LogFileKept { file, error } => vec![("file", json!(file)), ("error", json!(error))],
             Notice::Ended { code, because } => {
                 let mut facts = vec![("code", json!(code))];
                 facts.extend(because.iter().map(|slot| ("because", json!(slot.to_string()))));

@@ -202,6 +202,13 @@ pub enum Notice {
         /// The system's reason.
         error: String,
     },
+    /// The log file could not be opened again; the old one is written on.
+    LogFileKept {
+        /// Its name as the user gave it.
+        file: String,
+        /// The system's reason.
+        error: String,
+    },
     /// The supervisor ends.
     Ended {
         /// Its exit code.
@@ -351,6 +358,7 @@ impl Notice {
             Notice::ReaderGone => "reader_gone",
             Notice::Dropped { .. } => "dropped",
             Notice::WriteFailed { .. } => "write_failed",
+            Notice::LogFileKept { .. } => "log_file_kept",
             Notice::Ended { .. } => "ended",
         }
     }
@@ -388,6 +396,7 @@ impl Notice {
             | Notice::ReaderGone
             | Notice::Dropped { .. }
             | Notice::WriteFailed { .. }
+            | Notice::LogFileKept { .. }
             | Notice::Ended { .. } => None,
         }
     }

@@ -147,6 +147,9 @@ impl fmt::Display for Notice {
                 write!(f, "{lines} lines dropped: {why}")
             }
             Notice::WriteFailed { error } => write!(f, "the output cannot be written: {error}; trying again"),
+            Notice::LogFileKept { file, error } => {
+                write!(f, "the log file `{file}` cannot be opened again, the old one is written on: {error}")
+            }
             Notice::Ended { code, because: Some(slot) } => {
                 write!(f, "ending with code {code}, because of {slot}")
             }
