@@ -65,11 +65,9 @@ impl Rig {
 
     /// The writing end of one pipe of instance N of this slot.
     pub(crate) fn pipe(&self, slot: &str, instance: u64, channel: Channel) -> PipeWriter {
-        let (reader, writer) = pipe().unwrap();
-        let flags = OFlag::from_bits_retain(fcntl(&reader, FcntlArg::F_GETFL).unwrap());
-        fcntl(&reader, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
-        let (instance, pid) = (InstanceId(instance), Pid::new(4321).unwrap());
-        self.stream.attach(Source { instance, slot: name(slot), pid, channel, pipe: reader.into() });
+        let (writer, mut source) = source(slot, instance);
+        source.channel = channel;
+        self.stream.attach(source);
         writer
     }
 
@@ -148,6 +146,15 @@ impl Reading {
             seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
         }
     }
+}
+
+/// The writing end of the stdout of instance N of a slot, and what the stream is given of it.
+pub(crate) fn source(slot: &str, instance: u64) -> (PipeWriter, Source) {
+    let (reader, writer) = pipe().unwrap();
+    let flags = OFlag::from_bits_retain(fcntl(&reader, FcntlArg::F_GETFL).unwrap());
+    fcntl(&reader, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    let (instance, pid) = (InstanceId(instance), Pid::new(4321).unwrap());
+    (writer, Source { instance, slot: name(slot), pid, channel: Channel::Stdout, pipe: reader.into() })
 }
 
 /// A slot by its name.
