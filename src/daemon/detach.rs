@@ -40,7 +40,7 @@ pub(super) struct Readiness {
     history: Arc<History>,
 }
 
-/// How it went, as the first byte of what is said.
+/// How it went: what is said begins with a letter for it and the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// Everything runs.
@@ -139,7 +139,7 @@ impl Readiness {
         let text = text.as_bytes();
         let mut word = match outcome {
             Outcome::Ready => vec![b'r', 0],
-            Outcome::Troubled => vec![b't', 1],
+            Outcome::Troubled => vec![b't', 0],
             Outcome::Ended(code) => vec![b'e', code],
         };
         // Of too much the end says why.
@@ -162,7 +162,7 @@ fn leave_terminal() -> io::Result<()> {
 /// Waits for the word of the formation, says it and returns its code.
 fn wait_for(formation: Pid, mut word: PipeReader, inherited: &Inherited) -> io::Result<u8> {
     let asked = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]);
-    inherited.give_back_but(&asked)?;
+    inherited.unblock_all_but(&asked)?;
     let asked = SignalFd::with_flags(&asked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     loop {
         let mut waited =
@@ -180,15 +180,26 @@ fn wait_for(formation: Pid, mut word: PipeReader, inherited: &Inherited) -> io::
     }
     let mut text = Vec::new();
     word.read_to_end(&mut text)?;
-    let (code, text) = match text.split_first_chunk() {
-        Some((b"r\0", text)) => {
-            io::stdout().write_all(text)?;
-            return Ok(0);
+    let (outcome, text) = match text.split_first_chunk() {
+        Some(([b'r', _], text)) => (Outcome::Ready, text.to_vec()),
+        Some(([b't', _], text)) => (Outcome::Troubled, text.to_vec()),
+        Some(([_, code], text)) => {
+            // What it held is free when we return.
+            ended(formation)?;
+            (Outcome::Ended(*code), text.to_vec())
         }
-        Some(([_, code], text)) => (*code, text.to_vec()),
-        None => explain_silence(formation)?,
+        None => {
+            let how = ended(formation)?;
+            let text = format!("error: the supervisor in the background {how} and did not say why\n");
+            (Outcome::Ended(1), text.into_bytes())
+        }
     };
-    io::stderr().write_all(&text)?;
+    // Where nobody reads it, it has happened all the same.
+    let (code, _) = match outcome {
+        Outcome::Ready => (0, io::stdout().write_all(&text)),
+        Outcome::Troubled => (1, io::stderr().write_all(&text)),
+        Outcome::Ended(code) => (code, io::stderr().write_all(&text)),
+    };
     Ok(code)
 }
 
@@ -203,17 +214,15 @@ fn pass_on(formation: Pid, signal: u32) {
     let _ = kill(formation, signal);
 }
 
-/// The formation is gone and has not said a word.
-fn explain_silence(formation: Pid) -> io::Result<(u8, Vec<u8>)> {
-    let how = loop {
-        break match waitpid(formation, None) {
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            Ok(WaitStatus::Exited(_, code)) => format!("exited with code {code}"),
+/// Waits for the end of the formation's process, which is near; how it ended.
+fn ended(formation: Pid) -> io::Result<String> {
+    loop {
+        return match waitpid(formation, None) {
+            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(format!("was killed by {signal}")),
+            Ok(WaitStatus::Exited(_, code)) => Ok(format!("exited with code {code}")),
+            Ok(status) => Ok(format!("ended: {status:?}")),
             Err(Errno::EINTR) => continue,
-            Ok(status) => format!("ended: {status:?}"),
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => Err(errno.into()),
         };
-    };
-    let text = format!("error: the supervisor in the background {how} and did not say why\n");
-    Ok((1, text.into_bytes()))
+    }
 }

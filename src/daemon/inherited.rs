@@ -87,13 +87,14 @@ impl Inherited {
         Ok(())
     }
 
-    /// The same for a process that still reads these signals itself.
+    /// Gives back the signal mask alone, but for these signals, which this process reads itself.
     ///
     /// # Errors
     /// As [`Inherited::give_back`].
-    pub(super) fn give_back_but(&self, signals: &SigSet) -> io::Result<()> {
-        self.give_back()?;
-        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(signals), None)?;
+    pub(super) fn unblock_all_but(&self, signals: &SigSet) -> io::Result<()> {
+        let mut mask = self.mask;
+        signals.iter().for_each(|signal| mask.add(signal));
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 mod control;
 mod descendants;
+mod detach;
 mod exit_codes;
 mod formation;
 mod hardness;
