@@ -30,7 +30,7 @@ impl Background {
     }
 
     /// Stops it and waits until nothing of it is left.
-    fn is_stopped(self) {
+    fn stop(self) {
         send(self.pid, libc::SIGTERM);
         is_gone(&self.run);
     }
@@ -64,7 +64,7 @@ fn it_returns_when_everything_runs_and_says_what() {
     let seen = background.run.so_far();
     assert!(seen.lines()[0].ends_with(": web=2 job=1"), "{seen}");
     assert_eq!(children_of(background.pid).len(), 2);
-    background.is_stopped();
+    background.stop();
 }
 
 #[test]
@@ -72,16 +72,16 @@ fn nothing_of_the_terminal_is_left_in_the_background_and_its_end_ends_nothing() 
     let start = Supervise::with("web: chaos sleep 1h\n").stdout(Stdout::Terminal).args(["-D"]);
     let background = Background::of(&start);
     let pid = background.pid;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = line.rsplit_once(") ").unwrap().1.split(' ').collect();
     // proc_pid_stat(5): state, parent, group, session, terminal.
-    assert_eq!((fields[3], fields[4]), (pid.to_string().as_str(), "0"), "{stat}");
+    assert_eq!((fields[3], fields[4]), (pid.to_string().as_str(), "0"), "{line}");
     for fd in 0..3 {
         let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
         assert_eq!(link, Path::new("/dev/null"));
     }
     assert!(is_alive(pid));
-    background.is_stopped();
+    background.stop();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_slot_that_does_not_run_is_named_and_the_others_go_on() {
     assert!(said.contains("the formation goes on in the background with pid "), "{seen}");
     assert!(!said.contains("error: web.1"), "{seen}");
     let (pid, _) = alive.iter().find(|(_, command)| command.contains(" start ")).expect("it goes on");
-    Background { pid: *pid, run }.is_stopped();
+    Background { pid: *pid, run }.stop();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn the_log_file_has_every_line_whole_and_is_opened_again_on_hup() {
     send(background.pid, libc::SIGHUP);
     until(&log, "ticks in a new file", |seen| (ticks(seen).len() > 100).then_some(()));
     until(&log, "the reload", |seen| seen.events("reloaded", "").pop());
-    background.is_stopped();
+    background.stop();
     let all = [ticks(&transcript(&moved)), ticks(&transcript(&log))].concat();
     assert!(all.iter().copied().eq(1..=u32::try_from(all.len()).unwrap()), "{all:?}");
     assert_eq!(transcript(&log).events("ended", "").len(), 1, "{}", transcript(&log));
@@ -171,7 +171,7 @@ fn a_formation_whose_starter_is_killed_goes_on() {
     run.is_killed();
     start.directory().open_gate("trace");
     until(&start.directory().app("log"), "web.1 starts", |seen| seen.events("started", "web.1").pop());
-    Background { pid, run }.is_stopped();
+    Background { pid, run }.stop();
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn descriptors_that_are_closed_and_signals_that_are_ignored_change_nothing() {
     until(&log, "a report", |seen| seen.said("web.1").iter().any(|line| line == "report=done").then_some(()));
     let seen = transcript(&log);
     assert_eq!(seen.rests("web.1", "umask="), ["027"], "{seen}");
-    Background { pid: *pid, run }.is_stopped();
+    Background { pid: *pid, run }.stop();
 }
 
 /// The supervisor in the background, once it waits for somebody to read its trace.
