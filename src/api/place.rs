@@ -41,3 +41,31 @@ pub fn lock_of(socket: &Path) -> PathBuf {
     name.push(".lock");
     PathBuf::from(name)
 }
+
+/// The record of a project's runs, beside its socket in one of [`directories`]: it tells the next start whether anybody can
+/// have left anything behind.
+#[must_use]
+pub fn record_name(project: &str) -> String {
+    format!("{project}.run")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_runtime_directory_is_none() {
+        let shared = ["/tmp/supervise-7", "/dev/shm/supervise-7"].map(PathBuf::from);
+        assert_eq!(directories(Some(Path::new("run")), 7), shared);
+        assert_eq!(directories(None, 7), shared);
+        assert_eq!(directories(Some(Path::new("/run/user/7")), 7)[0], Path::new("/run/user/7/supervise"));
+    }
+
+    #[test]
+    fn two_procfiles_in_one_directory_are_two_projects() {
+        let [one, other] = ["/app/Procfile", "/app/Procfile.dev"].map(|path| project(Path::new(path)));
+        assert_ne!(one, other);
+        assert_eq!(one, project(Path::new("/app/Procfile")));
+        assert_eq!(lock_of(Path::new("/run/a.sock")), Path::new("/run/a.sock.lock"));
+    }
+}

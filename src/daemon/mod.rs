@@ -5,6 +5,7 @@
 //! there; it never waits for a child, a client or the reader of our stdout.
 
 mod clock;
+#[allow(dead_code, unused_imports, reason = "it is not served yet")]
 mod control;
 mod detach;
 mod edition;
@@ -43,6 +44,8 @@ use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
 
+#[doc(hidden)]
+pub use control::understand;
 pub use inherited::Inherited;
 
 /// How to run, beside what to run.

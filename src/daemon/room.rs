@@ -1,7 +1,7 @@
 //! Descriptors that are kept free. At the limit of open files we must still be able to look into /proc, or descendants
 //! would be taken for gone, and to signal by descriptor: so a start, which can wait, fails a little before the limit.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -11,6 +11,8 @@ use nix::sys::resource::{Resource, getrlimit};
 pub(super) enum Purpose {
     /// A pipe of a child. A start that fails for want of it is tried again.
     Start,
+    /// A client of the control socket, who can try again.
+    Client,
     /// To watch over an instance without a leader. Without it we look whenever a child ends.
     Watch,
 }
@@ -18,6 +20,8 @@ pub(super) enum Purpose {
 impl Purpose {
     fn spare(self) -> u64 {
         match self {
+            // A start, its watches and what they leave.
+            Purpose::Client => 16,
             // The watches of some instances, and what they leave.
             Purpose::Start => 8,
             // A directory and a file of /proc, a process to be signalled, one more.
@@ -32,7 +36,7 @@ impl Purpose {
 ///
 /// # Errors
 /// EMFILE, as if there were no more.
-pub(super) fn left_beside(fd: &OwnedFd, purpose: Purpose) -> Result<(), Errno> {
+pub(super) fn left_beside(fd: &impl AsRawFd, purpose: Purpose) -> Result<(), Errno> {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let number = u64::try_from(fd.as_raw_fd()).unwrap_or(0);
     if number + purpose.spare() < limit { Ok(()) } else { Err(Errno::EMFILE) }
@@ -42,6 +46,7 @@ pub(super) fn left_beside(fd: &OwnedFd, purpose: Purpose) -> Result<(), Errno> {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn the_last_numbers_below_the_limit_are_kept_free() {

@@ -2,10 +2,49 @@
 //!
 //! It has a thread and a runtime of its own. What it wants to know or to have done it puts into the loop's queue and waits
 //! for; the loop never waits for it.
+//!
+//! ```text
+//!   socket --> server --> answer --> routes      text to something typed, or an error
+//!   (place)      |          |  '---> the loop    Asked, and a reply
+//!   limits and   |          |  '---> usage       what instances use, from /proc
+//!   who may ask -'          '------> follow      lines of the history, as they come
+//! ```
 
-use tokio::sync::oneshot;
+mod answer;
+mod follow;
+mod place;
+#[cfg(test)]
+mod place_tests;
+mod record;
+mod routes;
+#[cfg(test)]
+mod routes_tests;
+mod server;
+mod stand_in;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod testing;
+mod usage;
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use hyper::Method;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
 
 use crate::api::{Answer, Request, Status};
+
+use super::Fact;
+use server::{Command, Server};
+use stand_in::History;
+
+pub(super) use place::{NoPlace, Place, Wanted};
+pub(super) use record::{Record, take_record};
 
 /// What a client wants from the loop. Where the answer finds nobody, the client has gone; what it asked for happens all
 /// the same.
@@ -23,4 +62,69 @@ pub(super) enum Asked {
         /// Where the answer goes.
         reply: oneshot::Sender<Status>,
     },
+}
+
+/// The control socket while it is served.
+#[derive(Debug)]
+pub(super) struct Control {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Serves a socket on a thread of its own. What clients want comes as [`Fact::Asked`].
+    ///
+    /// # Errors
+    /// What the system refuses: a thread, descriptors.
+    pub(super) fn start(
+        place: Place,
+        listener: UnixListener,
+        facts: mpsc::Sender<Fact>,
+        history: Arc<History>,
+    ) -> io::Result<Control> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (commands, told) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let served = async { Server::new(facts, history).run(place, listener, told).await };
+            if let Err(error) = LocalSet::new().block_on(&runtime, served) {
+                tracing::error!(%error, "the control socket is not served any more");
+            }
+        })?;
+        Ok(Control { commands, thread })
+    }
+
+    /// Makes the socket anew where somebody has removed it.
+    pub(super) fn remake(&self) {
+        self.tell(Command::Remake);
+    }
+
+    /// Removes the socket, lets those who were promised an answer have it, and ends: at once where there is nobody, and
+    /// within `limit` whatever they do. The loop's queue must be gone by then, and the stream over: whoever waits for one
+    /// of them is told so.
+    pub(super) fn finish(self, limit: Duration) {
+        self.tell(Command::Finish(limit));
+        // An error is a panic, which has ended us all.
+        let _ = self.thread.join();
+    }
+
+    fn tell(&self, command: Command) {
+        // An error means that it has ended, and has said why.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// What a request line and a body ask for, in our own words: a status, a word and a sentence where it is nothing. Pure; for
+/// tests that try to break it.
+#[doc(hidden)]
+pub fn understand(
+    method: &[u8],
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> Result<String, (u16, &'static str, String)> {
+    let method = Method::from_bytes(method).map_err(|_| (400, "bad_request", "no method".to_owned()))?;
+    let wanted = routes::resource(&method, path).and_then(|resource| routes::read(resource, query, body));
+    wanted
+        .map(|wanted| format!("{wanted:?}"))
+        .map_err(|fault| (fault.status.as_u16(), fault.code, fault.message))
 }

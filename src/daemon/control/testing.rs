@@ -1,0 +1,323 @@
+//! What the tests of this room share: a directory, a formation that is only played, and HTTP letter by letter.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::api::{
+    Accepted, Answer, Change, Effect, ExitReason, Formation, LastExit, Pid, ProcessStatus, Refusal, Request,
+    SlotName, State, Status, TypeName, Verb, When, Will,
+};
+
+use super::super::Fact;
+use super::stand_in::History;
+use super::{Asked, Control, Place, Wanted};
+
+/// How long anything may take before a test gives up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory of a test's own, removed at its end.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("supervise-control-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Scratch(path)
+    }
+
+    pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to whoever cleans the temporary directory.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A served socket with a played formation behind it.
+pub(super) struct Rig {
+    pub(super) scratch: Scratch,
+    pub(super) socket: PathBuf,
+    pub(super) history: Arc<History>,
+    pub(super) asked: Arc<AtomicUsize>,
+    control: Option<Control>,
+    formation: Option<JoinHandle<()>>,
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        let scratch = Scratch::new();
+        let socket = scratch.path("control.sock");
+        let (place, listener) = Place::take(Wanted::At(&socket)).expect("a place of our own");
+        let (facts, queue) = mpsc::channel(64);
+        let history = History::new(1024);
+        let control = Control::start(place, listener, facts, Arc::clone(&history)).expect("a thread");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let formation = thread::spawn(move || play(queue, &counted));
+        Rig { scratch, socket, history, asked, control: Some(control), formation: Some(formation) }
+    }
+
+    /// Removed the socket, and makes it anew where that is needed.
+    pub(super) fn remake(&self) {
+        self.control.as_ref().expect("it is served").remake();
+    }
+
+    /// How long it took to end, with this limit.
+    pub(super) fn finish(&mut self, limit: Duration) -> Duration {
+        let begin = Instant::now();
+        self.control.take().expect("it is served").finish(limit);
+        begin.elapsed()
+    }
+
+    pub(super) fn connect(&self) -> Client {
+        Client::new(&self.socket)
+    }
+
+    /// One request on a connection of its own.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
+        self.connect().ask(method, path, body)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.finish(Duration::ZERO);
+        }
+        if let Some(formation) = self.formation.take()
+            && formation.join().is_err()
+        {
+            assert!(thread::panicking(), "the played formation panicked");
+        }
+    }
+}
+
+/// A client who speaks HTTP letter by letter.
+pub(super) struct Client {
+    pub(super) stream: BufReader<UnixStream>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path) -> Client {
+        let stream = UnixStream::connect(socket).expect("somebody listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is possible");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is possible");
+        Client { stream: BufReader::new(stream) }
+    }
+
+    pub(super) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())
+    }
+
+    pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        self.write(request(method, path, body)).expect("it is heard");
+        self.reply().expect("it is answered")
+    }
+
+    /// The next answer, with a body of known length.
+    pub(super) fn reply(&mut self) -> io::Result<Reply> {
+        let mut reply = self.head()?;
+        let length = reply.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        reply.body = vec![0; length];
+        self.stream.read_exact(&mut reply.body)?;
+        Ok(reply)
+    }
+
+    /// The next answer without its body.
+    pub(super) fn head(&mut self) -> io::Result<Reply> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let status =
+            lines[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+        let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        Ok(Reply { status, headers, body: Vec::new() })
+    }
+
+    /// The next piece of a body in pieces; empty at its end.
+    pub(super) fn piece(&mut self) -> io::Result<Vec<u8>> {
+        let mut size = String::new();
+        self.stream.read_line(&mut size)?;
+        let size = usize::from_str_radix(size.trim_end(), 16).map_err(io::Error::other)?;
+        let mut piece = vec![0; size + 2];
+        self.stream.read_exact(&mut piece)?;
+        piece.truncate(size);
+        Ok(piece)
+    }
+
+    /// Everything until the other side closes.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // That it was closed with something unread is as good as closed.
+        let _ = self.stream.read_to_end(&mut rest);
+        rest
+    }
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The word of an error.
+    pub(super) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().expect("an error").to_owned()
+    }
+}
+
+pub(super) fn request(method: &str, path: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    format!("{method} {path} HTTP/1.1\r\nhost: supervise\r\n{length}\r\n{body}")
+}
+
+/// Plays `web=2 worker=1` until everybody who could ask has gone. `web` has a `max` of 8; what is to happen has happened at
+/// once, but for a shutdown.
+fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize) {
+    let mut web = 2;
+    let mut waiting = Vec::new();
+    while let Some(fact) = queue.blocking_recv() {
+        let Fact::Asked(fact) = fact else { panic!("nobody else speaks") };
+        asked.fetch_add(1, Ordering::SeqCst);
+        // Whoever asked may have gone.
+        match fact {
+            Asked::Status { reply } => drop(reply.send(status(web))),
+            Asked::Request {
+                request: Request { verb: Verb::Shutdown { .. }, answer: When::Happened },
+                reply,
+            } => {
+                waiting.push(reply);
+            }
+            Asked::Request { request, reply } => drop(reply.send(happen(&request.verb, &mut web))),
+        }
+    }
+}
+
+fn happen(verb: &Verb, web: &mut u32) -> Answer {
+    let known = || vec![type_name("web"), type_name("worker")];
+    let will = match verb {
+        Verb::Scale { changes } => {
+            for (name, change) in changes {
+                if name != "web" {
+                    return Err(Refusal::UnknownProcessType { name: name.clone(), known: known() });
+                }
+                let count = match change {
+                    Change::To(count) => i64::from(*count),
+                    Change::By(by) => i64::from(*web) + by,
+                };
+                if count < 0 {
+                    return Err(Refusal::BelowZero {
+                        process_type: type_name("web"),
+                        count: *web,
+                        by: count,
+                    });
+                }
+                if count > 8 {
+                    return Err(Refusal::OverMax { process_type: type_name("web"), count, max: 8 });
+                }
+                *web = u32::try_from(count).expect("between 0 and 8");
+            }
+            Will::Start
+        }
+        Verb::Restart { targets } | Verb::Stop { targets } | Verb::Signal { targets, .. } => {
+            let unknown =
+                targets.iter().find(|target| !(target.means_type("web") || target.means_type("worker")));
+            if let Some(target) = unknown {
+                return Err(Refusal::UnknownTarget { target: target.to_string(), known: known() });
+            }
+            if let Verb::Signal { .. } = verb {
+                return Err(Refusal::NotRunning { slots: vec![slot("worker", 1)] });
+            }
+            Will::Restart
+        }
+        Verb::Reload => return Err(Refusal::Invalid { errors: "Procfile:1: no colon\n".to_owned() }),
+        Verb::Shutdown { .. } | Verb::Settle => Will::Stop,
+    };
+    let processes = vec![Effect { name: slot("web", 1), will, state: State::Running }];
+    Ok(Accepted { formation: status(*web).formation, processes })
+}
+
+fn status(web: u32) -> Status {
+    let process = |name: SlotName| ProcessStatus {
+        process_type: name.process_type.clone(),
+        slot: name.number,
+        state: State::Running,
+        ready: true,
+        suspended: false,
+        // Somebody who is there: ourselves.
+        pid: (name == slot("web", 1))
+            .then(|| Pid::new(std::process::id().try_into().expect("it fits")))
+            .flatten(),
+        port: Some(5000),
+        release: "v1".to_owned(),
+        restarts: 0,
+        uptime_ms: Some(1),
+        last_exit: (name.number == 2).then_some(LastExit {
+            code: Some(3),
+            signal: None,
+            reason: ExitReason::Failed,
+        }),
+        rss_bytes: None,
+        cpu_ms: None,
+        name,
+    };
+    let processes =
+        (1..=web).map(|number| slot("web", number)).chain([slot("worker", 1)]).map(process).collect();
+    let formation = Formation(vec![(type_name("web"), web), (type_name("worker"), 1)]);
+    Status { schema: Status::SCHEMA, formation, processes }
+}
+
+fn type_name(name: &str) -> TypeName {
+    name.parse().expect("a name")
+}
+
+fn slot(name: &str, number: u32) -> SlotName {
+    SlotName { process_type: type_name(name), number }
+}
+
+/// Waits for something that is about to be so.
+pub(super) fn eventually(what: &str, mut look: impl FnMut() -> Result<(), String>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(()) => return,
+            Err(seen) => assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}; {seen}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

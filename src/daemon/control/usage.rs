@@ -1,0 +1,292 @@
+//! What whole instances use of the machine: a leader, its process group, what descends from them, and what of it became
+//! our child because its parents died.
+//!
+//! Read from /proc in one pass over all processes, and kept for a moment: whoever asks a thousand times a second is told
+//! the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::api::Status;
+
+use super::super::proc;
+
+/// What is known of the instances, and since when.
+#[derive(Debug)]
+pub(super) struct Usage {
+    us: i32,
+    page: u64,
+    ticks_per_second: u64,
+    seen: HashMap<i32, Seen>,
+    when: Option<Instant>,
+    /// The marks of leaders and adopted children; a process has the same for life.
+    marks: HashMap<Born, Option<Vec<u8>>>,
+}
+
+/// What one instance uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// Whether its leader was there.
+    met: bool,
+    rss_pages: u64,
+    cpu_ticks: u64,
+    suspended: bool,
+}
+
+/// Which process for good: its pid, and its start in clock ticks since boot.
+type Born = (i32, u64);
+
+/// The part of `/proc/PID/stat` that matters here (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    pid: i32,
+    state: u8,
+    parent: i32,
+    group: i32,
+    /// Its own, and that of the children that it has waited for.
+    cpu_ticks: u64,
+    start: u64,
+    rss_pages: u64,
+}
+
+/// For so long what was seen is told again.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// ... and for so long where somebody was born since: while a thousand are started, /proc is not read a thousand times.
+const FRESH_WITHOUT_SOME: Duration = Duration::from_millis(100);
+
+impl Usage {
+    pub(super) fn new() -> Usage {
+        // Both are there on every Linux; the fallbacks are what nearly every Linux says.
+        let ask = |what, usual| {
+            let answer = sysconf(what).ok().flatten();
+            answer.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0).unwrap_or(usual)
+        };
+        Usage {
+            us: std::process::id().try_into().unwrap_or(0),
+            page: ask(SysconfVar::PAGE_SIZE, 4096),
+            ticks_per_second: ask(SysconfVar::CLK_TCK, 100),
+            seen: HashMap::new(),
+            when: None,
+            marks: HashMap::new(),
+        }
+    }
+
+    /// Adds what is known to a status. Where there is no leader, nothing is.
+    pub(super) fn add_to(&mut self, status: &mut Status) {
+        let leaders: Vec<i32> =
+            status.processes.iter().filter_map(|process| Some(process.pid?.raw())).collect();
+        let all_seen = leaders.iter().all(|leader| self.seen.contains_key(leader));
+        let fresh = if all_seen { FRESH } else { FRESH_WITHOUT_SOME };
+        if self.when.is_none_or(|when| when.elapsed() >= fresh) {
+            self.look(&leaders);
+        }
+        for process in &mut status.processes {
+            let seen = process.pid.and_then(|pid| self.seen.get(&pid.raw())).filter(|seen| seen.met);
+            let Some(seen) = seen else { continue };
+            process.rss_bytes = Some(seen.rss_pages * self.page);
+            process.cpu_ms = Some(seen.cpu_ticks * 1000 / self.ticks_per_second);
+            process.suspended = seen.suspended;
+        }
+    }
+
+    fn look(&mut self, leaders: &[i32]) {
+        let everybody = everybody();
+        let us = self.us;
+        let known = std::mem::take(&mut self.marks);
+        let mut marks = HashMap::new();
+        let seen = measure(&everybody, leaders, us, |stat| {
+            let born = (stat.pid, stat.start);
+            let mark = known.get(&born).cloned().unwrap_or_else(|| proc::variable(stat.pid, MARK));
+            // Between fork and exec a process has our environment, and another one in a moment.
+            if mark.is_some() {
+                marks.insert(born, mark.clone());
+            }
+            mark
+        });
+        (self.seen, self.marks, self.when) = (seen, marks, Some(Instant::now()));
+    }
+}
+
+/// Marks the descendants of an instance.
+const MARK: &str = "SUPERVISE_INSTANCE";
+
+/// What each leader's instance uses.
+fn measure(
+    everybody: &BTreeMap<i32, Stat>,
+    leaders: &[i32],
+    us: i32,
+    mut mark: impl FnMut(&Stat) -> Option<Vec<u8>>,
+) -> HashMap<i32, Seen> {
+    let mut seen: HashMap<i32, Seen> = leaders.iter().map(|leader| (*leader, Seen::default())).collect();
+    let mut owners: HashMap<i32, Option<i32>> =
+        leaders.iter().map(|leader| (*leader, Some(*leader))).collect();
+    // Children of ours that are no leaders: theirs whose mark they have. Mostly there are none, and nobody's mark is read.
+    let is_adopted = |stat: &&Stat| stat.parent == us && !seen.contains_key(&stat.pid);
+    let adopted: Vec<&Stat> = everybody.values().filter(is_adopted).collect();
+    if adopted.iter().any(|stat| !seen.contains_key(&stat.group)) {
+        let of_leaders = leaders.iter().filter_map(|leader| Some((mark(everybody.get(leader)?)?, *leader)));
+        let by_mark: HashMap<Vec<u8>, i32> = of_leaders.collect();
+        for stat in adopted.into_iter().filter(|stat| !seen.contains_key(&stat.group)) {
+            let owner = mark(stat).and_then(|mark| by_mark.get(&mark).copied());
+            owners.insert(stat.pid, owner);
+        }
+    }
+    for stat in everybody.values() {
+        let Some(leader) = owner(stat, everybody, &mut owners, &seen) else { continue };
+        let Some(instance) = seen.get_mut(&leader) else { continue };
+        instance.rss_pages += stat.rss_pages;
+        instance.cpu_ticks += stat.cpu_ticks;
+        if stat.pid == leader {
+            instance.met = true;
+            instance.suspended = stat.state == b'T';
+        }
+    }
+    seen
+}
+
+/// Whose a process is: its group's leader's, or whose its parent is, however far up.
+fn owner(
+    stat: &Stat,
+    everybody: &BTreeMap<i32, Stat>,
+    owners: &mut HashMap<i32, Option<i32>>,
+    leaders: &HashMap<i32, Seen>,
+) -> Option<i32> {
+    let mut line = Vec::new();
+    let mut at = Some(stat);
+    let found = loop {
+        // Above the first process there is none, and /proc may show a circle that never was.
+        let Some(stat) = at.filter(|stat| !line.contains(&stat.pid)) else { break None };
+        if let Some(owner) = owners.get(&stat.pid) {
+            break *owner;
+        }
+        if leaders.contains_key(&stat.group) {
+            line.push(stat.pid);
+            break Some(stat.group);
+        }
+        line.push(stat.pid);
+        at = everybody.get(&stat.parent);
+    };
+    owners.extend(line.into_iter().map(|pid| (pid, found)));
+    found
+}
+
+fn everybody() -> BTreeMap<i32, Stat> {
+    let mut line = [0; 1024];
+    let read = |pid: i32| {
+        let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+        // The kernel makes it up at once; it is shorter than this.
+        let length = file.read(&mut line).ok()?;
+        Some((pid, Stat::parse(pid, &line[..length])?))
+    };
+    proc::pids().into_iter().filter_map(read).collect()
+}
+
+impl Stat {
+    fn parse(pid: i32, line: &[u8]) -> Option<Stat> {
+        // The name may contain anything, blanks and parentheses too; nothing after it does.
+        let close = memchr::memrchr(b')', line)?;
+        let mut fields = std::str::from_utf8(&line[close + 1..]).ok()?.split_ascii_whitespace();
+        // As numbered in proc(5).
+        let state = *fields.next()?.as_bytes().first()?; // 3
+        let parent = fields.next()?.parse().ok()?; // 4
+        let group = fields.next()?.parse().ok()?; // 5
+        let mut cpu_ticks = 0;
+        for time in [fields.nth(8)?, fields.next()?, fields.next()?, fields.next()?] {
+            // 14 to 17; of children the kernel may say less than nothing.
+            cpu_ticks += time.parse().unwrap_or(0);
+        }
+        let start = fields.nth(4)?.parse().ok()?; // 22
+        let rss_pages = fields.nth(1)?.parse().unwrap_or(0); // 24
+        Some(Stat { pid, state, parent, group, cpu_ticks, start, rss_pages })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Processes: pid, parent, group. Each uses its own number of pages and ticks.
+    fn machine(processes: &[(i32, i32, i32)]) -> BTreeMap<i32, Stat> {
+        let stat = |&(pid, parent, group): &(i32, i32, i32)| {
+            let used = u64::try_from(pid).expect("pids are positive");
+            Stat { pid, state: b'S', parent, group, cpu_ticks: used, start: used, rss_pages: used }
+        };
+        processes.iter().map(stat).map(|stat| (stat.pid, stat)).collect()
+    }
+
+    const US: i32 = 2;
+
+    fn pages(processes: &[(i32, i32, i32)], leaders: &[i32], marks: &[(i32, &str)]) -> Vec<u64> {
+        let mark = |stat: &Stat| {
+            marks.iter().find(|(pid, _)| *pid == stat.pid).map(|(_, mark)| mark.as_bytes().to_vec())
+        };
+        let seen = measure(&machine(processes), leaders, US, mark);
+        leaders.iter().map(|leader| seen[leader].rss_pages).collect()
+    }
+
+    #[test]
+    fn an_instance_is_its_leader_its_group_and_whatever_descends_from_them() {
+        let processes = [
+            (1, 0, 1),
+            (US, 1, US),
+            (10, US, 10),
+            (20, US, 20),
+            // A child, a grandchild in a session of its own, and its child.
+            (100, 10, 10),
+            (1_000, 100, 1_000),
+            (10_000, 1_000, 1_000),
+            // Somebody else's.
+            (7, 1, 7),
+        ];
+        assert_eq!(pages(&processes, &[10, 20], &[]), [11_110, 20]);
+    }
+
+    #[test]
+    fn what_became_our_child_belongs_to_whom_its_group_or_its_mark_says() {
+        let processes = [
+            (1, 0, 1),
+            (US, 1, US),
+            (10, US, 10),
+            (20, US, 20),
+            // Of the first by its group; of the second by its mark, with a child; of nobody; of one that is gone.
+            (100, US, 10),
+            (200, US, 200),
+            (2_000, 200, 200),
+            (5, US, 5),
+            (6, US, 6),
+        ];
+        let marks = [(10, "run-1"), (20, "run-2"), (200, "run-2"), (6, "run-3")];
+        assert_eq!(pages(&processes, &[10, 20], &marks), [110, 2_220]);
+    }
+
+    #[test]
+    fn parents_in_a_circle_belong_to_nobody() {
+        assert_eq!(pages(&[(10, US, 10), (30, 31, 30), (31, 30, 30)], &[10], &[]), [10]);
+    }
+
+    #[test]
+    fn a_line_of_the_kernel_is_read() {
+        let mut line =
+            b"42 (a) b (c) T 1 40 39 0 -1 4194560 0 0 0 0 3 4 5 -6 20 0 2 0 987654 1000 77 9\n".to_vec();
+        let stat =
+            Stat { pid: 42, state: b'T', parent: 1, group: 40, cpu_ticks: 12, start: 987_654, rss_pages: 77 };
+        assert_eq!(Stat::parse(42, &line), Some(stat));
+        line.truncate(40);
+        assert_eq!(Stat::parse(42, &line), None);
+    }
+
+    #[test]
+    fn we_ourselves_use_memory_and_nobody_looks_twice_at_once() {
+        let us = i32::try_from(std::process::id()).expect("a pid fits");
+        let mut usage = Usage::new();
+        usage.look(&[us]);
+        let seen = usage.seen[&us];
+        assert!(seen.rss_pages > 0 && seen.met, "{seen:?}");
+        assert!(!seen.suspended);
+    }
+}
