@@ -60,7 +60,7 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
     seat.sits(Manner::Busy);
     match wanted {
         Wanted::OpenApi => Ok(written(StatusCode::OK, OPENAPI)),
-        Wanted::Version => Ok(json(StatusCode::OK, &Version::ours())),
+        Wanted::Version => Ok(json(StatusCode::OK, &Ourselves::new())),
         Wanted::Processes => {
             let mut status = status(server).await?;
             server.usage.borrow_mut().add_to(&mut status);
@@ -233,14 +233,14 @@ pub(super) fn crowded() -> Fault {
 
 /// Who answers.
 #[derive(Serialize)]
-struct Version {
+struct Ourselves {
     version: &'static str,
     pid: u32,
     schema: u32,
 }
 
-impl Version {
-    fn ours() -> Version {
-        Version { version: env!("CARGO_PKG_VERSION"), pid: std::process::id(), schema: Status::SCHEMA }
+impl Ourselves {
+    fn new() -> Ourselves {
+        Ourselves { version: env!("CARGO_PKG_VERSION"), pid: std::process::id(), schema: Status::SCHEMA }
     }
 }

@@ -12,6 +12,8 @@
 
 mod answer;
 mod follow;
+#[cfg(test)]
+mod openapi_tests;
 mod place;
 #[cfg(test)]
 mod place_tests;
@@ -19,6 +21,8 @@ mod record;
 mod routes;
 #[cfg(test)]
 mod routes_tests;
+#[cfg(test)]
+mod schema;
 mod server;
 mod stand_in;
 #[cfg(test)]

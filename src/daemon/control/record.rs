@@ -34,10 +34,11 @@ pub(in crate::daemon) fn take_record(project: &str, directories: &[PathBuf]) -> 
     let Some(ours) = directories.iter().find(usable) else { return Record { was_clean: false, held: None } };
     let usual = Path::new("/run/user").join(geteuid().to_string()).join("supervise");
     let others = directories.iter().chain([&usual]).filter(|directory| *directory != ours);
-    // Each is looked at: what is not clean is searched for by us, and then forgotten.
-    let clean = others
-        .map(|directory| other_is_clean(&directory.join(record_name(project))))
-        .fold(true, |a, b| a && b);
+    let mut clean = true;
+    for other in others {
+        // Each is looked at: what is not clean is searched for by us, and then forgotten.
+        clean &= other_is_clean(&other.join(record_name(project)));
+    }
     let record = take_part(&ours.join(record_name(project)));
     Record { was_clean: record.was_clean && clean, ..record }
 }
@@ -117,7 +118,7 @@ fn marks(file: &mut File) -> std::io::Result<Vec<u8>> {
 }
 
 fn balanced(marks: &[u8]) -> bool {
-    let count = |mark| marks.iter().filter(|byte| **byte == mark).count();
+    let count = |mark| memchr::memchr_iter(mark, marks).count();
     count(b'+') == count(b'-') && count(b'+') * 2 == marks.len()
 }
 

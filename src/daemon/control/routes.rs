@@ -150,6 +150,12 @@ pub(super) fn resource(method: &Method, path: &str) -> Result<Resource, Fault> {
     })
 }
 
+/// Every method of every path.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (Method, &'static str)> {
+    ROUTES.iter().flat_map(|(path, methods)| methods.iter().map(move |(method, _)| (method.clone(), *path)))
+}
+
 /// How it is asked.
 ///
 /// # Errors

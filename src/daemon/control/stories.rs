@@ -144,10 +144,10 @@ fn fault_55_ten_mebibytes_of_anything_are_not_kept() {
 
 /// Ten mebibytes, unless the other side has heard enough.
 fn flood(client: &mut Client, beginning: &[u8]) {
-    let piece = [b'a'; 64 * 1024];
+    let piece = vec![b'a'; 64 * 1024];
     if client.write(beginning).is_ok() {
         for _ in 0..160 {
-            if client.write(piece).is_err() {
+            if client.write(&piece).is_err() {
                 return;
             }
         }

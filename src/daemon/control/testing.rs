@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,7 @@ pub(super) struct Rig {
     pub(super) socket: PathBuf,
     pub(super) history: Arc<History>,
     pub(super) asked: Arc<AtomicUsize>,
+    ended: Arc<AtomicBool>,
     control: Option<Control>,
     formation: Option<JoinHandle<()>>,
 }
@@ -67,14 +68,44 @@ impl Rig {
         let history = History::new(1024);
         let control = Control::start(place, listener, facts, Arc::clone(&history)).expect("a thread");
         let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
-        let formation = thread::spawn(move || play(queue, &counted));
-        Rig { scratch, socket, history, asked, control: Some(control), formation: Some(formation) }
+        let ended = Arc::new(AtomicBool::new(false));
+        let (count, end) = (Arc::clone(&asked), Arc::clone(&ended));
+        let formation = thread::spawn(move || play(queue, &count, &end));
+        Rig { scratch, socket, history, asked, ended, control: Some(control), formation: Some(formation) }
     }
 
-    /// Removed the socket, and makes it anew where that is needed.
+    /// Has the socket made anew where that is needed.
     pub(super) fn remake(&self) {
         self.control.as_ref().expect("it is served").remake();
+    }
+
+    /// One request whose answer may come in pieces.
+    pub(super) fn ask_in_pieces(&self, method: &str, path: &str, body: &str) -> Reply {
+        let mut client = self.connect();
+        client.write(request(method, path, body)).expect("it is heard");
+        let mut reply = client.head().expect("it is answered");
+        if reply.header("transfer-encoding").is_some() {
+            loop {
+                let piece = client.piece().expect("it goes on");
+                if piece.is_empty() {
+                    break;
+                }
+                reply.body.extend_from_slice(&piece);
+            }
+        } else {
+            let length = reply.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            reply.body = vec![0; length];
+            client.stream.read_exact(&mut reply.body).expect("all of it");
+        }
+        reply
+    }
+
+    /// The loop ends, and the control socket is still served.
+    pub(super) fn end_of_the_loop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // The next one to ask is told nothing.
+        assert_eq!(self.ask("GET", "/v1/formation", "").status, 409);
+        self.formation.take().expect("it is played").join().expect("no panic");
     }
 
     /// How long it took to end, with this limit.
@@ -208,10 +239,13 @@ pub(super) fn request(method: &str, path: &str, body: &str) -> String {
 
 /// Plays `web=2 worker=1` until everybody who could ask has gone. `web` has a `max` of 8; what is to happen has happened at
 /// once, but for a shutdown.
-fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize) {
+fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize, ended: &AtomicBool) {
     let mut web = 2;
     let mut waiting = Vec::new();
     while let Some(fact) = queue.blocking_recv() {
+        if ended.load(Ordering::SeqCst) {
+            return;
+        }
         let Fact::Asked(fact) = fact else { panic!("nobody else speaks") };
         asked.fetch_add(1, Ordering::SeqCst);
         // Whoever asked may have gone.
@@ -260,7 +294,10 @@ fn happen(verb: &Verb, web: &mut u32) -> Answer {
             if let Some(target) = unknown {
                 return Err(Refusal::UnknownTarget { target: target.to_string(), known: known() });
             }
-            if let Verb::Signal { .. } = verb {
+            let worker = targets.iter().any(|target| target.means_type("worker"));
+            if let Verb::Signal { .. } = verb
+                && (worker || targets.is_empty())
+            {
                 return Err(Refusal::NotRunning { slots: vec![slot("worker", 1)] });
             }
             Will::Restart

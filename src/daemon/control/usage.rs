@@ -289,4 +289,41 @@ mod tests {
         assert!(seen.rss_pages > 0 && seen.met, "{seen:?}");
         assert!(!seen.suspended);
     }
+
+    #[test]
+    fn a_child_in_a_session_of_its_own_counts_and_a_stopped_leader_is_suspended() {
+        use std::os::unix::process::CommandExt;
+        use std::process::Command;
+        let mut leader = Command::new("sh");
+        leader.args(["-c", "setsid sleep 1000 & echo $!; exec sleep 1000"]).process_group(0);
+        let mut leader = leader.stdout(std::process::Stdio::piped()).spawn().expect("there is a shell");
+        let mut said = String::new();
+        let out = leader.stdout.as_mut().expect("it was piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).expect("it says its child");
+        let child: i32 = said.trim().parse().expect("a pid");
+        let pid = i32::try_from(leader.id()).expect("a pid fits");
+        let look = || {
+            let mut usage = Usage::new();
+            usage.look(&[pid]);
+            let alone = everybody().get(&pid).map_or(0, |stat| stat.rss_pages);
+            (usage.seen[&pid], alone)
+        };
+        let until = |what: &str, so: &dyn Fn((Seen, u64)) -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !so(look()) {
+                assert!(Instant::now() < deadline, "{what}: {:?}", look());
+                std::thread::yield_now();
+            }
+        };
+        until("both count", &|(seen, alone)| alone > 0 && seen.rss_pages > alone && !seen.suspended);
+        let send = |pid, signal| {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it is ours");
+        };
+        send(pid, nix::sys::signal::SIGSTOP);
+        until("it is suspended", &|(seen, _)| seen.suspended);
+        send(child, nix::sys::signal::SIGKILL);
+        leader.kill().expect("it is ours");
+        leader.wait().expect("it is ours");
+        assert!(!look().0.met);
+    }
 }
