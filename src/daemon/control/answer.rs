@@ -228,7 +228,7 @@ pub(super) fn stranger() -> Fault {
 /// Too many ask at once.
 pub(super) fn crowded() -> Fault {
     let message = "too many clients at once; ask again in a moment";
-    Fault::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clients", message)
 }
 
 /// Who answers.

@@ -93,7 +93,7 @@ enum Trouble {
     Unusable(String),
 }
 
-/// The owner writes its pid right after it has locked; a loser that is faster waits for it at most so long.
+/// The owner of a lock writes its pid when it has the socket too; who is faster waits for that at most so long.
 const UNTIL_OWNER_IS_KNOWN: Duration = Duration::from_secs(1);
 
 /// Clients that may wait to be accepted.
@@ -271,11 +271,22 @@ pub(super) fn private_directory(path: &Path) -> Result<File, String> {
 /// The lock beside a socket.
 fn take_lock(socket: &Path) -> Result<Flock<File>, Trouble> {
     let path = lock_of(socket);
+    let deadline = Instant::now() + UNTIL_OWNER_IS_KNOWN;
     loop {
         let file = open_own(&path).map_err(|reason| Trouble::Unusable(format!("its lock: {reason}")))?;
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
-            Err((file, Errno::EWOULDBLOCK)) => return Err(Trouble::Taken(read_owner(file))),
+            Err((file, Errno::EWOULDBLOCK)) => {
+                let owner = read_owner(file);
+                // What an earlier owner wrote stays until the next one has had the time to write.
+                let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
+                if owner.as_ref().is_some_and(lives) || Instant::now() >= deadline {
+                    return Err(Trouble::Taken(owner));
+                }
+                // Whoever has it has only just got it, or ends, or waits for the end of somebody who did.
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             Err((_, errno)) => return Err(Trouble::Unusable(format!("its lock: {}", errno.desc()))),
         };
         if id_of(&path) != id_of_open(&lock) {
@@ -314,19 +325,10 @@ fn say_owner(lock: &mut File) -> io::Result<()> {
 
 /// The pid that the owner of a lock has written into it.
 fn read_owner(mut lock: File) -> Option<i32> {
-    let deadline = Instant::now() + UNTIL_OWNER_IS_KNOWN;
-    loop {
-        let mut text = String::new();
-        // What cannot be read is not known.
-        let read = lock.rewind().and_then(|()| lock.read_to_string(&mut text));
-        let pid: Option<i32> = read.ok().and(text.strip_suffix('\n')).and_then(|text| text.parse().ok());
-        // What an earlier owner wrote stays until the next one has had the time to write.
-        let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
-        if pid.as_ref().is_some_and(lives) || Instant::now() >= deadline {
-            return pid;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut text = String::new();
+    // What cannot be read is not known.
+    lock.read_to_string(&mut text).ok()?;
+    text.strip_suffix('\n')?.parse().ok()
 }
 
 fn nobody_listens(socket: &Path, directory: &File) -> Result<(), Trouble> {

@@ -116,7 +116,7 @@ impl From<&Refusal> for Fault {
     fn from(refusal: &Refusal) -> Fault {
         let status = match refusal {
             Refusal::UnknownProcessType { .. } | Refusal::UnknownTarget { .. } => StatusCode::NOT_FOUND,
-            Refusal::ShuttingDown | Refusal::NotRunning { .. } => StatusCode::CONFLICT,
+            Refusal::ShuttingDown | Refusal::Busy | Refusal::NotRunning { .. } => StatusCode::CONFLICT,
             Refusal::OverMax { .. }
             | Refusal::BelowZero { .. }
             | Refusal::PortClash { .. }

@@ -198,7 +198,7 @@ fn who_follows_leaves_places_for_short_questions() {
         assert_eq!(follower.head().expect("an answer").status, 200);
     }
     let reply = rig.ask("GET", "/v1/logs?follow=true", "");
-    assert_eq!((reply.status, reply.code().as_str()), (503, "busy"));
+    assert_eq!((reply.status, reply.code().as_str()), (503, "too_many_clients"));
     let _idle: Vec<Client> = (0..CONNECTIONS).map(|_| rig.connect()).collect();
     assert_eq!(rig.ask("GET", "/v1/processes", "").status, 200);
     rig.history.say("still here");
