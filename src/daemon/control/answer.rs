@@ -14,13 +14,13 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::api::{Refusal, SlotName, Status, Target, When};
+use crate::stream::{Reader, What};
 
 use super::super::Fact;
 use super::Asked;
 use super::follow::Lines;
 use super::routes::{self, Fault, Follow, Wanted};
 use super::server::{Manner, Seat, Server, Standing};
-use super::stand_in::{Reader, What};
 
 /// An answer: all of it at once, or lines as they come.
 pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;

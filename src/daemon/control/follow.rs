@@ -12,9 +12,10 @@ use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use crate::stream::{Read, Reader};
+
 use super::routes::Follow;
 use super::server::Standing;
-use super::stand_in::{Read, Reader};
 
 /// Lines of JSON, each with its newline.
 pub(super) struct Lines {

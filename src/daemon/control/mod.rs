@@ -24,7 +24,6 @@ mod routes_tests;
 #[cfg(test)]
 mod schema;
 mod server;
-mod stand_in;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
@@ -42,10 +41,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::api::{Answer, Request, Status};
+use crate::stream::History;
 
 use super::Fact;
 use server::{Command, Server};
-use stand_in::History;
 
 pub(super) use place::{NoPlace, Place, Wanted};
 pub(super) use record::{Record, take_record};

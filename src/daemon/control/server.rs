@@ -18,11 +18,12 @@ use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 
+use crate::stream::History;
+
 use super::super::Fact;
 use super::super::room::{self, Purpose};
 use super::answer;
 use super::place::Place;
-use super::stand_in::History;
 use super::usage::Usage;
 
 /// What the rest of the daemon tells us.

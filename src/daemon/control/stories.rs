@@ -58,10 +58,14 @@ fn each_refusal_has_its_status_and_its_word() {
 
 #[test]
 fn lines_that_were_said_are_told_and_a_follower_hears_those_that_come() {
-    let rig = Rig::new();
-    rig.history.say(r#"{"message":"one"}"#);
+    let mut rig = Rig::new();
+    rig.say("one");
     let mut client = rig.connect();
-    for target in ["", "?target=web", "?target=web.7&n=1", "?target=w*.1", "?target=supervise"] {
+    eventually("it is kept", || {
+        let reply = rig.ask_in_pieces("GET", "/v1/logs", "");
+        if reply.body.is_empty() { Err("nothing".to_owned()) } else { Ok(()) }
+    });
+    for target in ["", "?target=web", "?target=web.1&target=web.7&n=1", "?target=w*.1"] {
         client.write(request("GET", &format!("/v1/logs{target}"), "")).expect("it is heard");
         let head = client.head().expect("an answer");
         assert_eq!(
@@ -69,17 +73,20 @@ fn lines_that_were_said_are_told_and_a_follower_hears_those_that_come() {
             (200, Some("application/x-ndjson")),
             "{target}"
         );
-        assert_eq!(client.piece().expect("a line"), b"{\"message\":\"one\"}\n");
+        assert_eq!(client.message(), "one");
         assert_eq!(client.piece().expect("the end"), b"");
     }
-    client.write(request("GET", "/v1/events?follow=true", "")).expect("it is heard");
-    client.head().expect("an answer");
-    assert_eq!(client.piece().expect("a line"), b"{\"message\":\"one\"}\n");
-    for line in ["two", "three"] {
-        rig.history.say(line);
-        assert_eq!(client.piece().expect("a line"), format!("{line}\n").into_bytes());
+    for target in ["?target=web.7", "?target=worker", "?target=supervise", "?n=0"] {
+        assert_eq!(rig.ask_in_pieces("GET", &format!("/v1/logs{target}"), "").body, b"", "{target}");
     }
-    rig.history.end();
+    client.write(request("GET", "/v1/logs?follow=true", "")).expect("it is heard");
+    client.head().expect("an answer");
+    assert_eq!(client.message(), "one");
+    for line in ["two", "three"] {
+        rig.say(line);
+        assert_eq!(client.message(), line);
+    }
+    rig.end_of_the_stream();
     assert_eq!(client.piece().expect("the end"), b"");
 }
 
@@ -201,9 +208,9 @@ fn who_follows_leaves_places_for_short_questions() {
     assert_eq!((reply.status, reply.code().as_str()), (503, "too_many_clients"));
     let _idle: Vec<Client> = (0..CONNECTIONS).map(|_| rig.connect()).collect();
     assert_eq!(rig.ask("GET", "/v1/processes", "").status, 200);
-    rig.history.say("still here");
+    rig.say("still here");
     for follower in &mut followers {
-        assert_eq!(follower.piece().expect("nobody was sent away"), b"still here\n");
+        assert_eq!(follower.message(), "still here", "nobody was sent away");
     }
     followers.pop();
     eventually("a place for another follower", || {
@@ -277,17 +284,39 @@ fn fault_59_a_follower_that_does_not_read_costs_little_and_hinders_nobody() {
     let mut reads = rig.connect();
     reads.write(request("GET", "/v1/logs?follow=true", "")).expect("it is heard");
     reads.head().expect("an answer");
-    let line = "x".repeat(1023);
-    for number in 0..2_000 {
-        rig.history.say(&line);
-        if number % 500 == 0 {
-            assert_eq!(rig.ask("GET", "/v1/formation", "").status, 200);
+    let filler = "x".repeat(1000);
+    let before = resident_kib();
+    let (mut said, mut heard) = (0, 0);
+    for _ in 0..200 {
+        for _ in 0..100 {
+            rig.say(&format!("{said} {filler}"));
+            said += 1;
+        }
+        assert_eq!(rig.ask("GET", "/v1/formation", "").status, 200);
+        while heard < said {
+            let message = reads.message();
+            let number = message.split_once(' ').and_then(|(number, _)| number.parse().ok());
+            assert_eq!(number, Some(heard), "{message:.100}");
+            heard += 1;
         }
     }
-    let mut heard = 0;
-    while heard < 2_000 * 1024 {
-        heard += reads.piece().expect("all of it").len();
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 8 * 1024, "20 MiB were said, and {grown} KiB are kept");
+    // It is told how much it has missed, and goes on with what is still kept.
+    let (mut next, mut missed) = (0, 0);
+    while next < said {
+        let message = idle.message();
+        let number: i32 = message.split(' ').next().and_then(|word| word.parse().ok()).expect("a number");
+        if message.ends_with(&filler) {
+            assert_eq!(number, next, "{message:.100}");
+            next += 1;
+        } else {
+            assert!(message.contains("missed"), "{message:.100}");
+            next += number;
+            missed += number;
+        }
     }
+    assert!(missed > said / 2, "{missed} of {said} missed");
 }
 
 #[test]
@@ -321,12 +350,12 @@ fn the_end_lets_followers_hear_the_last_words_and_waits_no_longer_than_its_limit
     let mut follower = rig.connect();
     follower.write(request("GET", "/v1/logs?follow=true", "")).expect("it is heard");
     follower.head().expect("an answer");
-    rig.history.say("the last words");
-    rig.history.end();
+    rig.say("the last words");
+    rig.end_of_the_stream();
     let took = rig.finish(PATIENCE);
     assert!(took < PATIENCE / 2, "{took:?}");
     let heard = String::from_utf8(follower.rest()).expect("text");
-    assert!(heard.contains("the last words\n") && heard.ends_with("0\r\n\r\n"), "{heard}");
+    assert!(heard.contains("the last words") && heard.ends_with("0\r\n\r\n"), "{heard}");
 
     let mut rig = Rig::new();
     let mut follower = rig.connect();

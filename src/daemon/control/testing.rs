@@ -1,7 +1,9 @@
 //! What the tests of this room share: a directory, a formation that is only played, and HTTP letter by letter.
 
-use std::fs;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +15,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::api::{
-    Accepted, Answer, Change, Effect, ExitReason, Formation, LastExit, Pid, ProcessStatus, Refusal, Request,
-    SlotName, State, Status, TypeName, Verb, When, Will,
+    Accepted, Answer, Change, Effect, ExitReason, Formation, InstanceId, LastExit, Pid, ProcessStatus,
+    Refusal, Request, SlotName, State, Status, TypeName, Verb, When, Will,
 };
 
+use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
+
 use super::super::Fact;
-use super::stand_in::History;
 use super::{Asked, Control, Place, Wanted};
 
 /// How long anything may take before a test gives up.
@@ -52,7 +55,9 @@ impl Drop for Scratch {
 pub(super) struct Rig {
     pub(super) scratch: Scratch,
     pub(super) socket: PathBuf,
-    pub(super) history: Arc<History>,
+    /// The real stream, into nothing, and what `web.1` writes.
+    stream: Option<Stream>,
+    pipe: File,
     pub(super) asked: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
     control: Option<Control>,
@@ -65,13 +70,23 @@ impl Rig {
         let socket = scratch.path("control.sock");
         let (place, listener) = Place::take(Wanted::At(&socket)).expect("a place of our own");
         let (facts, queue) = mpsc::channel(64);
-        let history = History::new(1024);
-        let control = Control::start(place, listener, facts, Arc::clone(&history)).expect("a thread");
+        let history = History::new(256 * 1024);
+        let (stream, pipe) = open_stream(Arc::clone(&history));
+        let control = Control::start(place, listener, facts, history).expect("a thread");
         let asked = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(AtomicBool::new(false));
         let (count, end) = (Arc::clone(&asked), Arc::clone(&ended));
         let formation = thread::spawn(move || play(queue, &count, &end));
-        Rig { scratch, socket, history, asked, ended, control: Some(control), formation: Some(formation) }
+        Rig {
+            scratch,
+            socket,
+            stream: Some(stream),
+            pipe,
+            asked,
+            ended,
+            control: Some(control),
+            formation: Some(formation),
+        }
     }
 
     /// Has the socket made anew where that is needed.
@@ -108,6 +123,16 @@ impl Rig {
         self.formation.take().expect("it is played").join().expect("no panic");
     }
 
+    /// `web.1` writes a line.
+    pub(super) fn say(&self, line: &str) {
+        (&self.pipe).write_all(format!("{line}\n").as_bytes()).expect("it is heard");
+    }
+
+    /// Nothing will be said any more.
+    pub(super) fn end_of_the_stream(&mut self) {
+        self.stream.take().expect("it goes on").finish(PATIENCE);
+    }
+
     /// How long it took to end, with this limit.
     pub(super) fn finish(&mut self, limit: Duration) -> Duration {
         let begin = Instant::now();
@@ -130,6 +155,9 @@ impl Drop for Rig {
         if let Some(control) = self.control.take() {
             control.finish(Duration::ZERO);
         }
+        if let Some(stream) = self.stream.take() {
+            stream.finish(Duration::ZERO);
+        }
         if let Some(formation) = self.formation.take()
             && formation.join().is_err()
         {
@@ -141,6 +169,7 @@ impl Drop for Rig {
 /// A client who speaks HTTP letter by letter.
 pub(super) struct Client {
     pub(super) stream: BufReader<UnixStream>,
+    lines: VecDeque<String>,
 }
 
 /// An answer.
@@ -156,7 +185,7 @@ impl Client {
         let stream = UnixStream::connect(socket).expect("somebody listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is possible");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is possible");
-        Client { stream: BufReader::new(stream) }
+        Client { stream: BufReader::new(stream), lines: VecDeque::new() }
     }
 
     pub(super) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
@@ -208,6 +237,20 @@ impl Client {
         Ok(piece)
     }
 
+    /// The next message of a body of lines.
+    pub(super) fn message(&mut self) -> String {
+        while self.lines.is_empty() {
+            let piece = self.piece().expect("it goes on");
+            assert!(!piece.is_empty(), "it has ended");
+            let lines = piece.split_inclusive(|byte| *byte == b'\n').map(|line| {
+                let line: Value = serde_json::from_slice(line).expect("a line is JSON");
+                line["message"].as_str().expect("it says something").to_owned()
+            });
+            self.lines.extend(lines);
+        }
+        self.lines.pop_front().expect("there are some")
+    }
+
     /// Everything until the other side closes.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -235,6 +278,26 @@ impl Reply {
 pub(super) fn request(method: &str, path: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nhost: supervise\r\n{length}\r\n{body}")
+}
+
+fn open_stream(history: Arc<History>) -> (Stream, File) {
+    let nowhere = || OwnedFd::from(File::options().write(true).open("/dev/null").expect("it is there"));
+    let settings = stream::Settings {
+        format: Format::Json,
+        output: Output::Nowhere,
+        timestamps: Choice::Never,
+        color: Choice::Never,
+        when_slow: WhenSlow::Drop,
+        when_gone: WhenGone::Drop,
+    };
+    let stream = stream::open_on(nowhere(), nowhere(), settings, 0, history, |_| {}).expect("a thread");
+    let (reading, writing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("descriptors are left");
+    nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))
+        .expect("it is open");
+    let pid = Pid::new(2).expect("a pid");
+    let (instance, channel) = (InstanceId(1), Channel::Stdout);
+    stream.attach(Source { instance, slot: slot("web", 1), pid, channel, pipe: reading });
+    (stream, writing.into())
 }
 
 /// Plays `web=2 worker=1` until everybody who could ask has gone. `web` has a `max` of 8; what is to happen has happened at
