@@ -76,6 +76,7 @@ fn run_formation(
         detach: if start.detach { Detach::Yes } else { Detach::No },
         log_buffer: start.log_buffer,
         trace: start.trace.clone(),
+        socket: daemon::Socket::Usual,
         inputs: inputs.clone(),
     };
     daemon::start(release, options, inherited)

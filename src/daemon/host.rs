@@ -19,6 +19,7 @@ use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnError
 
 use super::Fact;
 use super::clock::Clock;
+use super::control::Control;
 use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, LeaderState, Strangers};
 use super::inherited::Inherited;
@@ -37,7 +38,7 @@ pub(super) struct Host {
     /// What was read again, until the supervisor says whether it holds.
     candidate: Option<Candidate>,
     /// Where our socket is.
-    control: Option<PathBuf>,
+    socket: Option<PathBuf>,
     /// Where the files are.
     inputs: Inputs,
     facts: mpsc::Sender<Fact>,
@@ -51,6 +52,7 @@ pub(super) struct Host {
     family: Family,
     watch: Watch,
     stream: Stream,
+    control: Option<Control>,
     /// Pipes of the newly born, whose birth is to be said first.
     newborn: Vec<Source>,
     clock: Clock,
@@ -67,15 +69,16 @@ impl Host {
         inherited: Inherited,
         stderr: Stderr,
         stream: Stream,
+        control: Option<Control>,
         inputs: Inputs,
         facts: mpsc::Sender<Fact>,
     ) -> io::Result<Host> {
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
-        let control = release.control.clone();
+        let socket = release.control.clone();
         Ok(Host {
             editions: Editions::new(release)?,
             candidate: None,
-            control,
+            socket,
             inputs,
             watch: Watch::new(facts.clone()),
             facts,
@@ -86,6 +89,7 @@ impl Host {
             stderr,
             family: Family::new(mark, strangers),
             stream,
+            control,
             newborn: Vec::new(),
             clock: Clock::start(),
             exit: None,
@@ -101,9 +105,9 @@ impl Host {
         self.exit
     }
 
-    /// Gives back the stream, for its last words.
-    pub(super) fn into_stream(self) -> Stream {
-        self.stream
+    /// Gives back the stream, for its last words, and the control socket, for its last answers.
+    pub(super) fn into_parts(self) -> (Stream, Option<Control>) {
+        (self.stream, self.control)
     }
 
     /// Performs one action; what the supervisor must know of it is put into its inbox.
@@ -135,6 +139,9 @@ impl Host {
             Action::Reread => {
                 // Whatever the files turn out to say: the log may have been moved away.
                 self.stream.reopen();
+                if let Some(control) = &self.control {
+                    control.remake();
+                }
                 self.reread(inbox);
             }
             Action::Adopt => {
@@ -223,7 +230,7 @@ impl Host {
     pub(super) fn planned(&mut self, planned: Result<Release, Diagnostics>) -> Event {
         let compared = match planned {
             Ok(release) => {
-                let release = Release { control: self.control.clone(), ..release };
+                let release = Release { control: self.socket.clone(), ..release };
                 self.editions.compare(release).map_err(|error| error.to_string())
             }
             Err(errors) => Err(errors.to_string()),

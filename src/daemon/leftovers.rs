@@ -1,12 +1,8 @@
 //! What an earlier run of the same project left behind because it was killed with SIGKILL: found by its mark in the
 //! environment, named, and stopped before anything new starts.
 
-use std::hash::Hasher;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fnv::FnvHasher;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -17,13 +13,6 @@ use crate::app::{Leftovers, Release};
 use super::Fact;
 use super::kill;
 use super::proc::{self, Stat};
-
-/// The name of a project: the same for every run of the same Procfile.
-pub(super) fn project(procfile: &Path) -> String {
-    let mut hasher = FnvHasher::default();
-    hasher.write(procfile.as_os_str().as_bytes());
-    format!("{:016x}", hasher.finish())
-}
 
 /// The beginning of every mark of this run: the project, the pid namespace, and in it us by pid and time of birth.
 pub(super) fn mark(project: &str) -> String {

@@ -32,18 +32,20 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::api::place::project;
 use crate::api::{InstanceId, LeftoversFate, Notice, Process, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
-use control::Asked;
+use control::{Asked, Control, NoPlace};
 use detach::Readiness;
 use host::Host;
 use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
 
+pub use control::Socket;
 #[doc(hidden)]
 pub use control::understand;
 pub use inherited::Inherited;
@@ -63,6 +65,8 @@ pub struct Options {
     pub log_buffer: usize,
     /// `--trace`.
     pub trace: Option<PathBuf>,
+    /// `--socket`.
+    pub socket: Socket,
     /// What the release was made from, to be read again.
     pub inputs: Inputs,
 }
@@ -132,6 +136,13 @@ const MOURNING: u32 = 64;
 /// How long the last lines may take once everything has ended and the reader of our stdout does not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long whoever was promised an answer may take to read it once everything has ended.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// The exit code where a process survived SIGKILL. A child may have given it as well: then the next start searches for
+/// nothing.
+const SURVIVED: u8 = 1;
+
 /// SIGCHLD among the signals that are read.
 fn is_child(signal: Signal) -> bool {
     signal.number() == libc::SIGCHLD
@@ -169,7 +180,7 @@ fn start_here(
 }
 
 async fn run(
-    release: Release,
+    mut release: Release,
     options: Options,
     inherited: Inherited,
     history: Arc<History>,
@@ -177,7 +188,18 @@ async fn run(
 ) -> io::Result<u8> {
     let (facts, mut queue) = mpsc::channel(QUEUE);
     let signals = Signals::new(&inherited)?;
-    let project = leftovers::project(&release.procfile);
+    let project = project(&release.procfile);
+    let (place, no_control) = match control::find_place(&options.socket, &project) {
+        Ok(place) => (place, None),
+        Err(nowhere @ NoPlace::Nowhere { .. }) => {
+            (None, Some(Notice::NoControl { reason: nowhere.to_string() }))
+        }
+        Err(refusal @ (NoPlace::Taken { .. } | NoPlace::Impossible { .. })) => {
+            return Err(io::Error::other(refusal.to_string()));
+        }
+    };
+    release.control = place.as_ref().map(|(place, _)| place.socket().to_owned());
+    let record = control::take_record(&project, &control::directories());
 
     let beginning = Beginning {
         members: Member::all(&release),
@@ -190,12 +212,14 @@ async fn run(
         Format::Json => Stderr::Split,
         Format::Text | Format::Raw => Stderr::Merge,
     };
-    let stream = open_stream(&release, options.stream, history, facts.clone())?;
-    for remark in &release.remarks {
-        stream.notice(remark.clone());
+    let stream = open_stream(&release, options.stream, Arc::clone(&history), facts.clone())?;
+    for remark in release.remarks.iter().cloned().chain(no_control) {
+        stream.notice(remark);
     }
     tokio::spawn(read_signals(signals, facts.clone()));
-    if let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await {
+    if !record.was_clean()
+        && let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await
+    {
         stream.notice(Notice::Ended { code, because: None });
         drop(queue);
         finish(stream);
@@ -203,7 +227,9 @@ async fn run(
     }
 
     let mark = leftovers::mark(&project);
-    let mut host = Host::new(release, mark, inherited, stderr, stream, options.inputs, facts)?;
+    let control =
+        place.map(|(place, listener)| Control::start(place, listener, facts.clone(), history)).transpose()?;
+    let mut host = Host::new(release, mark, inherited, stderr, stream, control, options.inputs, facts)?;
 
     if let Some(readiness) = readiness {
         let (reply, answer) = oneshot::channel();
@@ -264,13 +290,20 @@ async fn run(
         }
     }
     let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
-    let stream = host.into_stream();
+    let (stream, control) = host.into_parts();
     match farewell {
         Farewell::Patient => run_out(&stream, &mut queue).await,
         Farewell::Brief => {}
     }
+    // From now on nobody is answered who was not.
     drop(queue);
     finish(stream);
+    if let Some(control) = control {
+        control.finish(LAST_ANSWERS);
+    }
+    if code != SURVIVED {
+        record.end_clean();
+    }
     Ok(code)
 }
 

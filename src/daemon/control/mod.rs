@@ -32,14 +32,17 @@ mod usage;
 
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use hyper::Method;
+use nix::unistd::geteuid;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use crate::api::place as place_words;
 use crate::api::{Answer, Request, Status};
 use crate::stream::History;
 
@@ -65,6 +68,36 @@ pub(super) enum Asked {
         /// Where the answer goes.
         reply: oneshot::Sender<Status>,
     },
+}
+
+/// Where the control socket is to be: `--socket`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Socket {
+    /// Where clients look for it.
+    #[default]
+    Usual,
+    /// There.
+    At(PathBuf),
+    /// Nowhere: there is no control.
+    None,
+}
+
+/// Takes the place that is wanted; `None` where none is.
+///
+/// # Errors
+/// Why there is none, and so what is to follow.
+pub(super) fn find_place(socket: &Socket, project: &str) -> Result<Option<(Place, UnixListener)>, NoPlace> {
+    match socket {
+        Socket::None => Ok(None),
+        Socket::At(path) => Place::take(Wanted::At(path)).map(Some),
+        Socket::Usual => Place::take(Wanted::Of { project, directories: &directories() }).map(Some),
+    }
+}
+
+/// Where our user's sockets may be, the best first.
+pub(super) fn directories() -> Vec<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    place_words::directories(runtime.as_deref(), geteuid().as_raw())
 }
 
 /// The control socket while it is served.
