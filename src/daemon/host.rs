@@ -60,19 +60,26 @@ pub(super) struct Host {
     exit: Option<(u8, Farewell)>,
 }
 
+/// What a host is made with.
+pub(super) struct Tools {
+    /// Marks our descendants.
+    pub(super) mark: String,
+    pub(super) inherited: Inherited,
+    /// Where a type's spec is silent about stderr.
+    pub(super) stderr: Stderr,
+    pub(super) stream: Stream,
+    pub(super) control: Option<Control>,
+    /// Where the files are.
+    pub(super) inputs: Inputs,
+    /// The loop's queue.
+    pub(super) facts: mpsc::Sender<Fact>,
+}
+
 impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
-    pub(super) fn new(
-        release: Release,
-        mark: String,
-        inherited: Inherited,
-        stderr: Stderr,
-        stream: Stream,
-        control: Option<Control>,
-        inputs: Inputs,
-        facts: mpsc::Sender<Fact>,
-    ) -> io::Result<Host> {
+    pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
+        let Tools { mark, inherited, stderr, stream, control, inputs, facts } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {

@@ -26,6 +26,7 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +39,9 @@ use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
-use control::{Asked, Control, NoPlace};
+use control::{Asked, Control, NoPlace, Place, Record};
 use detach::Readiness;
-use host::Host;
+use host::{Host, Tools};
 use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
@@ -188,18 +189,8 @@ async fn run(
 ) -> io::Result<u8> {
     let (facts, mut queue) = mpsc::channel(QUEUE);
     let signals = Signals::new(&inherited)?;
-    let project = project(&release.procfile);
-    let (place, no_control) = match control::find_place(&options.socket, &project) {
-        Ok(place) => (place, None),
-        Err(nowhere @ NoPlace::Nowhere { .. }) => {
-            (None, Some(Notice::NoControl { reason: nowhere.to_string() }))
-        }
-        Err(refusal @ (NoPlace::Taken { .. } | NoPlace::Impossible { .. })) => {
-            return Err(io::Error::other(refusal.to_string()));
-        }
-    };
+    let Claim { project, place, no_control, record } = Claim::stake(&release, &options.socket)?;
     release.control = place.as_ref().map(|(place, _)| place.socket().to_owned());
-    let record = control::take_record(&project, &control::directories());
 
     let beginning = Beginning {
         members: Member::all(&release),
@@ -229,66 +220,14 @@ async fn run(
     let mark = leftovers::mark(&project);
     let control =
         place.map(|(place, listener)| Control::start(place, listener, facts.clone(), history)).transpose()?;
-    let mut host = Host::new(release, mark, inherited, stderr, stream, control, options.inputs, facts)?;
-
+    let tools = Tools { mark, inherited, stderr, stream, control, inputs: options.inputs, facts };
+    let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
-        let (reply, answer) = oneshot::channel();
-        let settled = Request { verb: Verb::Settle, answer: When::Happened };
-        let event = host.requested(settled, reply);
-        step(&mut supervisor, &mut host, event);
-        tokio::spawn(async move {
-            // Where there is no answer the end is told.
-            if let Ok(answer) = answer.await {
-                readiness.tell(&answer);
-            }
-        });
+        await_readiness(&mut supervisor, &mut host, readiness);
     }
 
-    let (mut burials_due, mut mourned) = (false, 0);
-    while host.exit().is_none() {
-        // 1. Wait for a fact; where more is to be done than one turn does, hear only who has something to say by now.
-        let due = is_due(&supervisor, &host);
-        let mut fact = if burials_due || due {
-            let_others_speak().await;
-            queue.try_recv().ok()
-        } else {
-            next_fact(&mut queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
-        };
-        while let Some(heard) = fact {
-            match heard {
-                Fact::Signal(signal) if is_child(signal) => burials_due = true,
-                Fact::Signal(signal) => step(&mut supervisor, &mut host, Event::Received(signal)),
-                Fact::Stream(Report::ReaderGone) => step(&mut supervisor, &mut host, Event::ReaderGone),
-                Fact::Left(instance) => look(&mut supervisor, &mut host, instance),
-                Fact::Stream(Report::Over) => {}
-                Fact::Asked(Asked::Request { request, reply }) => {
-                    let event = host.requested(request, reply);
-                    step(&mut supervisor, &mut host, event);
-                }
-                Fact::Asked(Asked::Status { reply }) => {
-                    // Who has gone away meanwhile is not told.
-                    let _ = reply.send(supervisor.status(host.clock().now()));
-                }
-                Fact::Planned(planned) => {
-                    let event = host.planned(*planned);
-                    step(&mut supervisor, &mut host, event);
-                }
-            }
-            // What comes after the exit was ordered is for whoever says farewell.
-            fact = if host.exit().is_none() { queue.try_recv().ok() } else { None };
-        }
-        // 2. Look after the dead. We may be late (SIGSTOP, a busy machine): who ended in time is not to be killed for that.
-        if burials_due || due {
-            burials_due = bury(&mut supervisor, &mut host);
-        }
-        // 3. Do what is due.
-        if due && burials_due && mourned < MOURNING {
-            mourned += 1;
-        } else if due && host.exit().is_none() {
-            mourned = 0;
-            step(&mut supervisor, &mut host, Event::Woke);
-        }
-    }
+    live(&mut supervisor, &mut host, &mut queue).await;
+
     let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
     let (stream, control) = host.into_parts();
     match farewell {
@@ -305,6 +244,117 @@ async fn run(
         record.end_clean();
     }
     Ok(code)
+}
+
+/// What this run has to itself.
+struct Claim {
+    project: String,
+    place: Option<(Place, UnixListener)>,
+    /// Why there is no place for a socket, where one was wanted.
+    no_control: Option<Notice>,
+    record: Record,
+}
+
+impl Claim {
+    /// # Errors
+    /// Somebody else has it, or the socket that was asked for cannot be made.
+    fn stake(release: &Release, socket: &Socket) -> io::Result<Claim> {
+        let project = project(&release.procfile);
+        let (place, no_control) = match control::find_place(socket, &project) {
+            Ok(place) => (place, None),
+            Err(nowhere @ NoPlace::Nowhere { .. }) => {
+                (None, Some(Notice::NoControl { reason: nowhere.to_string() }))
+            }
+            Err(refusal @ (NoPlace::Taken { .. } | NoPlace::Impossible { .. })) => {
+                return Err(io::Error::other(refusal.to_string()));
+            }
+        };
+        let record = control::take_record(&project, &control::directories());
+        Ok(Claim { project, place, no_control, record })
+    }
+}
+
+/// Asks to be told when every slot runs or has failed.
+fn await_readiness(supervisor: &mut Traced, host: &mut Host, readiness: Readiness) {
+    let (reply, answer) = oneshot::channel();
+    let event = host.requested(Request { verb: Verb::Settle, answer: When::Happened }, reply);
+    step(supervisor, host, event);
+    tokio::spawn(async move {
+        // Where there is no answer the end is told.
+        if let Ok(answer) = answer.await {
+            readiness.tell(&answer);
+        }
+    });
+}
+
+/// The loop, until the exit is ordered.
+async fn live(supervisor: &mut Traced, host: &mut Host, queue: &mut mpsc::Receiver<Fact>) {
+    let (mut burials_due, mut mourned) = (false, 0);
+    while host.exit().is_none() {
+        // 1. Wait for a fact; where more is to be done than one turn does, hear only who has something to say by now.
+        let due = is_due(supervisor, host);
+        let mut fact = if burials_due || due {
+            let_others_speak().await;
+            queue.try_recv().ok()
+        } else {
+            next_fact(queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
+        };
+        // No more than may wait at once: clients that ask without end shall not keep us from what is due.
+        for heard in 1..=QUEUE {
+            let Some(next) = fact.take() else { break };
+            burials_due |= hear(supervisor, host, next) == Heard::Death;
+            if host.exit().is_some() {
+                // What comes now is for whoever says farewell.
+                return;
+            }
+            if heard < QUEUE {
+                fact = queue.try_recv().ok();
+            }
+        }
+        // 2. Look after the dead. We may be late (SIGSTOP, a busy machine): who ended in time is not to be killed for that.
+        if burials_due || due {
+            burials_due = bury(supervisor, host);
+        }
+        // 3. Do what is due.
+        if due && burials_due && mourned < MOURNING {
+            mourned += 1;
+        } else if due && host.exit().is_none() {
+            mourned = 0;
+            step(supervisor, host, Event::Woke);
+        }
+    }
+}
+
+/// What a fact leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Children have ended.
+    Death,
+    /// Nothing.
+    Done,
+}
+
+fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
+    match fact {
+        Fact::Signal(signal) if is_child(signal) => return Heard::Death,
+        Fact::Signal(signal) => step(supervisor, host, Event::Received(signal)),
+        Fact::Stream(Report::ReaderGone) => step(supervisor, host, Event::ReaderGone),
+        Fact::Left(instance) => look(supervisor, host, instance),
+        Fact::Stream(Report::Over) => {}
+        Fact::Asked(Asked::Request { request, reply }) => {
+            let event = host.requested(request, reply);
+            step(supervisor, host, event);
+        }
+        Fact::Asked(Asked::Status { reply }) => {
+            // Who has gone away meanwhile is not told.
+            let _ = reply.send(supervisor.status(host.clock().now()));
+        }
+        Fact::Planned(planned) => {
+            let event = host.planned(*planned);
+            step(supervisor, host, event);
+        }
+    }
+    Heard::Done
 }
 
 /// Waits until our reader has read everything, or somebody asks us to end after all.
