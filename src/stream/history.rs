@@ -117,19 +117,20 @@ impl History {
         place
     }
 
-    /// Keeps what was read from one pipe of the slot with this number.
+    /// Keeps what was read from one pipe of the slot with this number, and in which so many lines end.
     pub(super) fn keep(
         &self,
         place: usize,
         (instance, pid, channel): (InstanceId, Pid, Channel),
         begins: Begins,
         bytes: &[u8],
+        lines: u64,
     ) {
         let at = now();
         let mut kept = self.lock();
         let nth = kept.number();
-        let record = Record { nth, at, lines_before: 0, instance, pid, channel, begins, length: bytes.len() };
-        kept.push(place, record, bytes);
+        let record = Record { nth, at, lines_after: 0, instance, pid, channel, begins, length: bytes.len() };
+        kept.push(place, record, bytes, lines);
         drop(kept);
         self.ring();
     }
@@ -195,10 +196,10 @@ impl Kept {
         nth
     }
 
-    fn push(&mut self, place: usize, record: Record, bytes: &[u8]) {
+    fn push(&mut self, place: usize, record: Record, bytes: &[u8], lines: u64) {
         let ring = &mut self.rings[place].1;
         let before = ring.held();
-        ring.push(record, bytes, self.bytes_per_slot);
+        ring.push(record, bytes, lines, self.bytes_per_slot);
         if ring.held() != before {
             self.held += ring.held() - before;
             self.limit(place);

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::stream::ring::count_lines;
 use crate::stream::{Read, Reader, What};
 
 /// One child's pipe of one slot, as the pump sees it: whether a line has begun is known from what was written.
@@ -26,7 +27,7 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
-        history.keep(self.slot, self.pipe, self.begins, bytes);
+        history.keep(self.slot, self.pipe, self.begins, bytes, count_lines(bytes));
         self.begins = if bytes.ends_with(b"\n") { Begins::Line } else { Begins::Middle };
     }
 

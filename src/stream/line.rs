@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::ControlFlow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// The longest line that comes out whole, in bytes without its newline; a longer one comes out in pieces.
 ///
@@ -25,6 +25,8 @@ pub(super) enum Cut {
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     partial: Vec<u8>,
+    /// Lines that have ended since that was last asked.
+    ended: u64,
 }
 
 impl Splitter {
@@ -45,6 +47,7 @@ impl Splitter {
                 && end <= PIECE
             {
                 used += end + 1;
+                self.ended += 1;
                 if emit(&rest[..end], Cut::Line).is_break() {
                     break;
                 }
@@ -87,6 +90,7 @@ impl Splitter {
         if end.is_none() {
             return ControlFlow::Continue(used);
         }
+        self.ended += 1;
         match emit(&mem::take(&mut self.partial), Cut::Line) {
             ControlFlow::Continue(()) => ControlFlow::Continue(used + 1),
             ControlFlow::Break(()) => ControlFlow::Break(used + 1),
@@ -95,9 +99,15 @@ impl Splitter {
 
     /// Takes note only of whether a line has begun: nobody wants the lines.
     pub(super) fn pass(&mut self, chunk: &[u8]) -> usize {
+        self.ended += memchr_iter(b'\n', chunk).count() as u64;
         self.partial.clear();
         self.partial.extend(chunk.last().filter(|last| **last != b'\n'));
         chunk.len()
+    }
+
+    /// How many lines have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> u64 {
+        mem::take(&mut self.ended)
     }
 
     /// The line that has begun and not ended.

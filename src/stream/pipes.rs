@@ -53,10 +53,15 @@ impl Pipe {
         }
     }
 
-    /// Keeps in the history what was read last, before it is split into lines.
-    pub(super) fn remember(&self, history: &History, bytes: &[u8]) {
-        let begins = if self.lines.begun().is_empty() { Begins::Line } else { Begins::Middle };
-        history.keep(self.place, (self.instance, self.pid, self.channel), begins, bytes);
+    /// Whether what is read next begins with a line.
+    pub(super) fn begins(&self) -> Begins {
+        if self.lines.begun().is_empty() { Begins::Line } else { Begins::Middle }
+    }
+
+    /// Keeps in the history what was read last and has been split into lines.
+    pub(super) fn remember(&mut self, history: &History, begins: Begins, bytes: &[u8]) {
+        let lines = self.lines.take_ended();
+        history.keep(self.place, (self.instance, self.pid, self.channel), begins, bytes, lines);
     }
 
     /// How many bytes the kernel holds (FIONREAD, pipe(7)).

@@ -19,6 +19,7 @@ use super::history::History;
 use super::line::Splitter;
 use super::outlet::{News, Outlet, Overflow};
 use super::pipes::{Pipe, Pipes, Read};
+use super::ring::Begins;
 use super::watch::{Watch, wait};
 use super::{Channel, Output, Report, Settings, Source, Totals, WhenGone, WhenSlow, logfile};
 use crate::api::{InstanceId, Notice};
@@ -63,8 +64,11 @@ pub(super) struct Pump<R> {
 #[derive(Debug)]
 struct Inbox {
     bytes: Box<[u8]>,
+    /// How many there are, until they are in the history.
+    count: usize,
     rest: Range<usize>,
     from: usize,
+    begins: Begins,
 }
 
 /// What has to be read before something is said.
@@ -123,7 +127,7 @@ impl<R: Fn(Report)> Pump<R> {
             epoll,
             events: vec![EpollEvent::empty(); 64],
             pipes: Pipes::default(),
-            inbox: Inbox { bytes: vec![0; READ].into(), rest: 0..0, from: 0 },
+            inbox: Inbox { bytes: vec![0; READ].into(), count: 0, rest: 0..0, from: 0, begins: Begins::Line },
             farewell: None,
             history,
         })
@@ -317,21 +321,22 @@ impl<R: Fn(Report)> Pump<R> {
         let Some(pipe) = self.pipes.get_mut(key) else { return Read::Nothing };
         let read = pipe.read(&mut self.inbox.bytes);
         if let Read::Bytes(count) = read {
-            self.inbox.rest = 0..count;
-            self.inbox.from = key;
-            pipe.remember(&self.history, &self.inbox.bytes[..count]);
+            (self.inbox.rest, self.inbox.count) = (0..count, count);
+            (self.inbox.from, self.inbox.begins) = (key, pipe.begins());
         }
         read
     }
 
-    /// Brings what the inbox holds to the output, as far as there is room.
+    /// Brings what the inbox holds to the output, as far as there is room, and to the history when all of it is there.
     fn digest(&mut self) -> Room {
-        let rest = &mut self.inbox.rest;
-        if let Some(pipe) = self.pipes.get_mut(self.inbox.from)
-            && rest.start < rest.end
+        let Inbox { bytes, count, rest, from, begins } = &mut self.inbox;
+        if let Some(pipe) = self.pipes.get_mut(*from)
+            && *count > 0
         {
-            rest.start +=
-                self.out.chunk(&mut pipe.lines, &mut pipe.head, &self.inbox.bytes[rest.start..rest.end]);
+            rest.start += self.out.chunk(&mut pipe.lines, &mut pipe.head, &bytes[rest.clone()]);
+            if rest.start == rest.end {
+                pipe.remember(&self.history, *begins, &bytes[..mem::take(count)]);
+            }
         }
         if self.out.is_full() { Room::Full } else { Room::Free }
     }
@@ -339,8 +344,9 @@ impl<R: Fn(Report)> Pump<R> {
     fn end_line(&mut self, key: usize) {
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         if !pipe.lines.begun().is_empty() {
-            pipe.remember(&self.history, b"\n");
+            let begins = pipe.begins();
             self.out.last_line(&mut pipe.lines, &mut pipe.head);
+            pipe.remember(&self.history, begins, b"\n");
         }
     }
 

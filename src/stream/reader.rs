@@ -66,6 +66,8 @@ pub struct Reader {
 struct Place {
     slot: SlotName,
     at: u64,
+    /// How many lines had ended before it.
+    line: u64,
     /// The first line that is wanted and not yet read, by how many ended before it.
     next_line: u64,
     /// Lines that were overwritten and have not been told of.
@@ -96,8 +98,8 @@ enum Begun {
 /// What was copied.
 #[derive(Debug)]
 enum Item {
-    /// What was read from a pipe of the slot with this number.
-    Bytes { slot: usize, record: Record, line: u64, rest: Range<usize> },
+    /// What was read from a pipe of the slot with this number; how many lines had ended before it and before the rest of it.
+    Bytes { slot: usize, record: Record, first: u64, line: u64, rest: Range<usize> },
     /// What the supervisor said.
     Notice { at: Moment, notice: Notice, last_lines: Box<[Vec<u8>]> },
 }
@@ -163,12 +165,13 @@ impl Reader {
                 return ControlFlow::Break(());
             }
             match item {
-                Item::Bytes { slot, record, line, rest } => {
+                Item::Bytes { slot, record, first, line, rest } => {
                     let stamp = self.clock.timestamp_of(record.at);
                     let Some(place) = &mut self.places[*slot] else {
                         unreachable!("only slots that are meant are copied")
                     };
-                    rest.start += place.tell(&self.bytes[rest.clone()], record, line, &stamp, out, full);
+                    rest.start +=
+                        place.tell(&self.bytes[rest.clone()], record, (*first, line), &stamp, out, full);
                     if rest.start < rest.end {
                         return ControlFlow::Break(());
                     }
@@ -260,8 +263,8 @@ impl Reader {
         let start = self.bytes.len();
         ring.copy(place.at, record.length, &mut self.bytes);
         let rest = start..self.bytes.len();
-        self.batch.push_back(Item::Bytes { slot, record, line: record.lines_before, rest });
-        place.at = following;
+        self.batch.push_back(Item::Bytes { slot, record, first: place.line, line: place.line, rest });
+        (place.at, place.line) = (following, record.lines_after);
         (following < ring.end()).then(|| ring.record(following).0.nth)
     }
 
@@ -349,29 +352,23 @@ impl Place {
     /// At the very beginning of a slot.
     fn new(slot: &SlotName) -> Place {
         let slot = slot.clone();
-        Place { slot, at: 0, next_line: 0, missed: 0, loss: Loss::None, open: Vec::new() }
+        Place { slot, at: 0, line: 0, next_line: 0, missed: 0, loss: Loss::None, open: Vec::new() }
     }
 
     /// At the oldest that is kept, of which all is wanted.
     fn at_oldest(&mut self, ring: &Ring) {
-        self.at = ring.begin();
-        self.next_line = ring.lines_forgotten();
+        (self.at, self.line) = (ring.begin(), ring.lines_forgotten());
+        self.next_line = self.line;
     }
 
     /// At the oldest that is kept, but nothing older than the record `end` is wanted: `each` is told the number of each such
     /// record, how many lines had ended after it and how many of its own can be had.
     fn at_end(&mut self, ring: &Ring, end: u64, mut each: impl FnMut(u64, u64, u64)) {
-        self.at = ring.begin();
-        self.next_line = ring.lines();
+        self.at_oldest(ring);
         let mut seen: Vec<(Pipe, Begins)> = Vec::new();
-        let mut records = ring.records().map(|(_, record)| record).peekable();
-        while let Some(record) = records.next() {
-            if record.nth >= end {
-                self.next_line = record.lines_before;
-                return;
-            }
-            let after = records.peek().map_or(ring.lines(), |next| next.lines_before);
-            let mut lines = after - record.lines_before;
+        for (_, record) in ring.records().take_while(|(_, record)| record.nth < end) {
+            let mut lines = record.lines_after - self.next_line;
+            self.next_line = record.lines_after;
             let pipe = (record.instance, record.channel);
             let known = seen.iter().position(|(known, _)| *known == pipe).unwrap_or_else(|| {
                 seen.push((pipe, record.begins));
@@ -382,26 +379,26 @@ impl Place {
                 seen[known].1 = Begins::Line;
                 lines -= 1;
             }
-            each(record.nth, after, lines);
+            each(record.nth, record.lines_after, lines);
         }
     }
 
     /// What was to be read next is overwritten.
     fn skip_to_oldest(&mut self, ring: &Ring) {
-        self.at = ring.begin();
-        let ended = ring.lines_forgotten();
-        self.missed += ended.saturating_sub(self.next_line);
-        self.next_line = self.next_line.max(ended);
+        (self.at, self.line) = (ring.begin(), ring.lines_forgotten());
+        self.missed += self.line.saturating_sub(self.next_line);
+        self.next_line = self.next_line.max(self.line);
         self.loss = Loss::Some;
         self.open.clear();
     }
 
-    /// Tells the lines that end in bytes of a record, of which `line` is the first, and returns how many bytes were used.
+    /// Tells the lines that end in bytes of a record, whose first line is `first` and whose next is `line`, and returns how
+    /// many bytes were used.
     fn tell(
         &mut self,
         bytes: &[u8],
         record: &Record,
-        line: &mut u64,
+        (first, line): (u64, &mut u64),
         stamp: &[u8],
         out: &mut Vec<u8>,
         full: usize,
@@ -410,7 +407,7 @@ impl Place {
         let known = self.open.iter().position(|(known, _)| *known == pipe);
         let begun = match (known.map(|at| self.open.swap_remove(at).1), record.begins) {
             (Some(begun), _) => begun,
-            (None, Begins::Middle) if *line == record.lines_before => Begun::Torn,
+            (None, Begins::Middle) if *line == first => Begun::Torn,
             (None, Begins::Line | Begins::Middle) => Begun::Whole(Splitter::default()),
         };
         let (mut lines, skipped) = match (begun, memchr(b'\n', bytes)) {

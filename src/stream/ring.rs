@@ -15,8 +15,8 @@ pub(super) struct Record {
     pub(super) nth: u64,
     /// When it was read.
     pub(super) at: Moment,
-    /// How many lines had ended in this slot before it.
-    pub(super) lines_before: u64,
+    /// How many lines had ended in this slot after it.
+    pub(super) lines_after: u64,
     /// Whose life.
     pub(super) instance: InstanceId,
     /// The leader.
@@ -59,25 +59,21 @@ const STDERR: u32 = 1 << 31;
 const MIDDLE: u32 = 1 << 30;
 
 impl Ring {
-    /// Keeps bytes, as many of them as there is room for in `most` bytes, the last ones; the oldest records go.
-    ///
-    /// `nth`, `at` and so on are as in [`Record`], of all the bytes.
-    pub(super) fn push(&mut self, mut record: Record, mut bytes: &[u8], most: usize) {
-        record.lines_before = self.lines;
+    /// Keeps bytes in which so many lines end, as many of them as there is room for in `most` bytes, the last ones; the
+    /// oldest records go. `record` tells of all the bytes; the lines after it are counted here.
+    pub(super) fn push(&mut self, mut record: Record, mut bytes: &[u8], lines: u64, most: usize) {
         self.newest = record.nth;
+        self.lines += lines;
+        record.lines_after = self.lines;
         let room = most.saturating_sub(HEADER);
         if bytes.len() > room {
             let (lost, kept) = bytes.split_at(bytes.len() - room);
-            let lost_lines = count_lines(lost);
-            self.lines += lost_lines;
-            record.lines_before += lost_lines;
             record.begins = if lost.ends_with(b"\n") { Begins::Line } else { Begins::Middle };
-            bytes = kept;
             // The places of what was lost are used up too, so that nobody mistakes what follows for it.
             self.begin = self.end() + lost.len() as u64;
             self.bytes.clear();
+            bytes = kept;
         }
-        self.lines += count_lines(bytes);
         record.length = bytes.len();
         let needed = HEADER + bytes.len();
         while self.bytes.len() + needed > most {
@@ -103,14 +99,14 @@ impl Ring {
         self.begin + self.bytes.len() as u64
     }
 
-    /// Lines that ever ended in this slot.
-    pub(super) fn lines(&self) -> u64 {
-        self.lines
-    }
-
     /// Lines that ended before the oldest record.
     pub(super) fn lines_forgotten(&self) -> u64 {
-        if self.bytes.is_empty() { self.lines } else { self.record(self.begin).0.lines_before }
+        if self.bytes.is_empty() {
+            return self.lines;
+        }
+        let (record, _) = self.record(self.begin);
+        let (front, back) = self.slices(HEADER, record.length);
+        record.lines_after - count_lines(front) - count_lines(back)
     }
 
     /// The record that was written last, here or in a part that is forgotten.
@@ -174,8 +170,6 @@ impl Ring {
             self.begin = next;
             return;
         }
-        let (front, back) = self.slices(HEADER, cut);
-        record.lines_before += count_lines(front) + count_lines(back);
         record.begins = if line_end.is_some() { Begins::Line } else { Begins::Middle };
         record.length -= cut;
         self.bytes.drain(..cut);
@@ -214,7 +208,7 @@ impl Record {
         }
         let mut header = [0; HEADER];
         let (longs, shorts) = header.split_at_mut(32);
-        let long = [self.nth, self.lines_before, self.instance.0, self.at.second.cast_unsigned()];
+        let long = [self.nth, self.lines_after, self.instance.0, self.at.second.cast_unsigned()];
         for (place, value) in longs.chunks_exact_mut(8).zip(long) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
@@ -232,7 +226,7 @@ impl Record {
         let length = short(2);
         Record {
             nth: long(0),
-            lines_before: long(1),
+            lines_after: long(1),
             instance: InstanceId(long(2)),
             at: Moment { second: long(3).cast_signed(), micros: short(0) },
             // It was written from a pid.
