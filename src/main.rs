@@ -5,8 +5,8 @@ use std::io::{self, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use supervise::app::{self, Inputs};
-use supervise::cli::{Cli, Command, StartArgs};
-use supervise::client::{self, Values};
+use supervise::cli::{self, Cli, Command, Control, SignalArgs, StartArgs, color_by};
+use supervise::client::{self, Look, Shape, Values, Whereabouts};
 use supervise::daemon::{self, Detach, Inherited};
 use supervise::supervisor::FailFast;
 
@@ -22,6 +22,10 @@ fn main() -> ExitCode {
         Ok(inherited) => inherited,
         Err(error) => return complain(&error),
     };
+    let asked = std::env::var_os(client::COMPLETE);
+    if let Some(answered) = client::complete(asked.as_deref(), cli::definition) {
+        return answered.map_or_else(|error| error.exit(), |_| ExitCode::SUCCESS);
+    }
     let cli = match Cli::parse_from(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -43,10 +47,46 @@ fn main() -> ExitCode {
                 .give_back()
                 .and_then(|()| client::config(&inputs, process_type, values, &mut stdout(), &mut stderr()))
         }
+        Command::Control(verb) => {
+            let whereabouts = cli.whereabouts(environment);
+            inherited.give_back().map(|()| control(verb, &whereabouts))
+        }
+        Command::Completions(completions) => {
+            inherited.give_back().and_then(|()| client::completions(completions.shell, &mut stdout()))
+        }
+        Command::Man(man) => inherited
+            .give_back()
+            .and_then(|()| client::man(cli::definition(), man.verb.as_deref(), &mut stdout())),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => complain(&error),
+    }
+}
+
+/// Asks a supervisor that runs; the answer is the exit code.
+fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
+    let (out, err) = (&mut stdout(), &mut stderr());
+    let color = |choice| color_by(choice, &whereabouts.inputs.environment);
+    match verb {
+        Control::Ps(ps) => {
+            let shape = if ps.json { Shape::Json } else { Shape::Table(color(ps.color.color)) };
+            client::ps(whereabouts, shape, out, err)
+        }
+        Control::Scale(scale) => client::scale(whereabouts, &scale.changes, scale.wait.when(), out, err),
+        Control::Restart(whom) => client::restart(whereabouts, &whom.targets, whom.wait.when(), out, err),
+        Control::Stop(whom) => client::stop(whereabouts, &whom.targets, whom.wait.when(), out, err),
+        Control::Signal(SignalArgs { signal, whom }) => {
+            client::signal(whereabouts, *signal, &whom.targets, whom.wait.when(), out, err)
+        }
+        Control::Logs(logs) => {
+            let text = Look::Text { color: color(logs.color.color), timestamps: logs.timestamps };
+            let look = if logs.json { Look::Json } else { text };
+            client::logs(whereabouts, logs.extent.extent(), &logs.targets, look, out, err)
+        }
+        Control::Events(events) => client::events(whereabouts, events.extent.extent(), out, err),
+        Control::Reload(reload) => client::reload(whereabouts, reload.wait.when(), out, err),
+        Control::Shutdown(shutdown) => client::shutdown(whereabouts, shutdown.drain, out, err),
     }
 }
 

@@ -68,6 +68,12 @@ impl Inputs {
         }
     }
 
+    /// The Procfile that all this names, whether it is there or not. Env files that are wrong name none.
+    #[must_use]
+    pub fn locate(&self) -> PathBuf {
+        self.procfile(&self.sources(&mut Diagnostics::default()))
+    }
+
     /// `-f`, else `PROCFILE` in an env file (honcho's habit), else `Procfile`.
     pub(super) fn procfile(&self, sources: &Sources) -> PathBuf {
         if let Some(procfile) = &self.procfile {

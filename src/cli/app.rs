@@ -1,14 +1,16 @@
-//! Where the app is: flags of every command, before or after its name.
+//! Where the app and its supervisor are: flags before or after the name of a command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command};
 
-use crate::app::Ports;
+use crate::app::{Expansion, Inputs, Ports, Stronger};
 
-/// Flags of every command, before or after its name.
+/// Flags of many commands, before or after their names.
+#[allow(clippy::doc_markdown, reason = "these are read as help, where a backtick is noise")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The app")]
 pub struct AppArgs {
@@ -50,59 +52,93 @@ pub struct AppArgs {
     /// Give out no PORT
     #[arg(long, env = "SUPERVISE_NO_PORT")]
     pub no_port: bool,
+    /// The control socket, or none [default: below XDG_RUNTIME_DIR, else /tmp, else /dev/shm]
+    #[arg(long, value_name = "PATH", env = "SUPERVISE_SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+/// Which of these flags a command has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All: it starts a supervisor.
+    All,
+    /// All but the socket: there is no supervisor.
+    App,
+    /// What leads to the supervisor; `-f` is short for something else where it means `--follow`.
+    Way,
+    /// None: it needs no app.
+    Nothing,
+}
+
+impl Part {
+    fn has(self, id: &str) -> bool {
+        match self {
+            Part::All => true,
+            Part::App => id != "socket",
+            Part::Way => ["procfile", "root", "env", "socket"].contains(&id),
+            Part::Nothing => false,
+        }
+    }
+}
+
+/// Gives a command its part of the flags; what it means by a letter itself is not ours.
+pub(super) fn with_app_flags(verb: Command, part: Part) -> Command {
+    let taken: Vec<char> = verb.get_arguments().filter_map(Arg::get_short).collect();
+    let all = AppArgs::augment_args(Command::new("all"));
+    let ours = all.get_arguments().filter(|arg| part.has(arg.get_id().as_str())).cloned();
+    let ours = ours.map(|arg| match arg.get_short() {
+        Some(short) if taken.contains(&short) => arg.short(None),
+        Some(_) | None => arg,
+    });
+    let ours = ours.map(|arg| match (part, arg.get_id().as_str()) {
+        (Part::Way, "procfile") => {
+            arg.help("The Procfile of the supervisor [default: the one here, or above]")
+        }
+        (Part::Way, "socket") => arg.help("The socket of the supervisor [default: that of the Procfile]"),
+        (Part::Way, "env") => arg.help("Env files, where one of them sets PROCFILE"),
+        (Part::Way, "root") => arg.help("The directory of the Procfile"),
+        (Part::All | Part::App | Part::Way | Part::Nothing, _) => arg,
+    });
+    verb.args(ours)
 }
 
 impl AppArgs {
-    /// Those before the verb and those after it, as one: env files add up in their order, anything else is said once.
+    /// Those before the verb and those after it, as one: env files add up in their order, anything else is said once, and
+    /// nothing that the verb does not know.
     pub(super) fn merged(
-        command: &mut clap::Command,
+        command: &mut Command,
         before: &ArgMatches,
+        verb: &str,
         after: &ArgMatches,
     ) -> Result<AppArgs, clap::Error> {
-        let typed =
-            |matches: &ArgMatches, id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let ids = ["procfile", "root", "env_expand", "env_override", "spec", "port", "port_step", "no_port"];
-        if let Some(twice) = ids.iter().find(|id| typed(before, id) && typed(after, id)) {
-            let message = format!("`--{}` is given before and after the command", twice.replace('_', "-"));
-            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        let sides = Sides { before, after };
+        for id in AppArgs::augment_args(Command::new("all")).get_arguments().map(|arg| arg.get_id().as_str())
+        {
+            let flag = || format!("--{}", id.replace('_', "-"));
+            if id != "env" && typed(before, id) && typed(after, id) {
+                let message = format!("`{}` is given before and after the command", flag());
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
+            if typed(before, id) && after.try_contains_id(id).is_err() {
+                let message = format!("`{}` means nothing to `{verb}`", flag());
+                return Err(command.error(ErrorKind::UnknownArgument, message));
+            }
         }
-        let mut merged = AppArgs::from_arg_matches(before)?;
-        let AppArgs { procfile, root, env, env_expand, env_override, spec, port, port_step, no_port } =
-            AppArgs::from_arg_matches(after)?;
-        let either = |id: &str| typed(before, id) || typed(after, id);
-        let (port_typed, no_port_typed) = (either("port"), either("no_port"));
-        let after = |id: &str| typed(after, id);
-        if after("env") {
-            let earlier = if typed(before, "env") { std::mem::take(&mut merged.env) } else { Vec::new() };
-            merged.env = earlier.into_iter().chain(env).collect();
-        }
-        if after("procfile") {
-            merged.procfile = procfile;
-        }
-        if after("root") {
-            merged.root = root;
-        }
-        if after("env_expand") {
-            merged.env_expand = env_expand;
-        }
-        if after("env_override") {
-            merged.env_override = env_override;
-        }
-        if after("spec") {
-            merged.spec = spec;
-        }
-        if after("port") {
-            merged.port = port;
-        }
-        if after("port_step") {
-            merged.port_step = port_step;
-        }
-        if after("no_port") {
-            merged.no_port = no_port;
-        }
+        let mut merged = AppArgs {
+            procfile: sides.one("procfile"),
+            root: sides.one("root"),
+            env: sides.all("env"),
+            env_expand: sides.one("env_expand").unwrap_or_default(),
+            env_override: sides.one("env_override").unwrap_or_default(),
+            spec: sides.one("spec"),
+            port: sides.one("port"),
+            port_step: sides.one("port_step"),
+            no_port: sides.one("no_port").unwrap_or_default(),
+            socket: sides.one("socket"),
+        };
         // They exclude each other, but a flag wins over the other one's variable.
         if merged.no_port && merged.port.is_some() {
-            match (port_typed, no_port_typed) {
+            match (sides.typed("port"), sides.typed("no_port")) {
                 (true, false) => merged.no_port = false,
                 (false, true) => merged.port = None,
                 (true, true) | (false, false) => {
@@ -114,11 +150,61 @@ impl AppArgs {
         Ok(merged)
     }
 
-    pub(super) fn ports(&self) -> Ports {
+    /// What leads to the app, given the environment we were started with.
+    pub(super) fn inputs(&self, environment: Vec<(OsString, OsString)>) -> Inputs {
+        Inputs {
+            procfile: self.procfile.clone(),
+            root: self.root.clone(),
+            env_files: self.env.clone(),
+            expansion: if self.env_expand { Expansion::Expand } else { Expansion::Literal },
+            stronger: if self.env_override { Stronger::Files } else { Stronger::Real },
+            spec: self.spec.clone(),
+            ports: self.ports(),
+            environment,
+            ..Inputs::default()
+        }
+    }
+
+    fn ports(&self) -> Ports {
         if self.no_port {
             Ports::Off
         } else {
             Ports::On { base: self.port, step: self.port_step.unwrap_or(Ports::STEP) }
+        }
+    }
+}
+
+/// What was given before the verb and after it.
+struct Sides<'m> {
+    before: &'m ArgMatches,
+    after: &'m ArgMatches,
+}
+
+fn typed(matches: &ArgMatches, id: &str) -> bool {
+    // A flag that the verb does not have was not typed after it.
+    matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+impl Sides<'_> {
+    fn typed(&self, id: &str) -> bool {
+        typed(self.before, id) || typed(self.after, id)
+    }
+
+    /// The value that was typed, else that of the variable; none of a flag that the verb does not have.
+    fn one<T: Clone + Send + Sync + 'static>(&self, id: &str) -> Option<T> {
+        let side = if typed(self.before, id) { self.before } else { self.after };
+        side.try_get_one(id).ok().flatten().cloned()
+    }
+
+    /// Every value that was typed, in order, else those of the variable.
+    fn all<T: Clone + Send + Sync + 'static>(&self, id: &str) -> Vec<T> {
+        let values = |side: &ArgMatches| {
+            side.try_get_many(id).ok().flatten().into_iter().flatten().cloned().collect::<Vec<T>>()
+        };
+        match (typed(self.before, id), typed(self.after, id)) {
+            (true, true) => values(self.before).into_iter().chain(values(self.after)).collect(),
+            (true, false) => values(self.before),
+            (false, _) => values(self.after),
         }
     }
 }

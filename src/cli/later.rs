@@ -1,49 +1,38 @@
 //! What belongs to a later version: known by name and refused by name, never accepted and ignored.
 
-use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches};
 
 /// Verbs of a later version.
-const LATER_VERBS: [&str; 17] = [
-    "ps",
-    "scale",
-    "restart",
-    "stop",
-    "signal",
-    "logs",
-    "events",
-    "reload",
-    "shutdown",
-    "services",
-    "health",
-    "release",
-    "releases",
-    "deploy",
-    "rollback",
-    "completions",
-    "man",
-];
+const LATER_VERBS: [&str; 6] = ["services", "health", "release", "releases", "deploy", "rollback"];
 
 /// A flag of a later version.
-pub(super) struct LaterFlag {
-    pub(super) name: &'static str,
-    pub(super) short: Option<char>,
-    pub(super) takes_value: bool,
-    pub(super) variable: &'static str,
+struct LaterFlag {
+    name: &'static str,
+    takes_value: bool,
+    variable: &'static str,
+    verbs: &'static [&'static str],
 }
 
-const fn later(name: &'static str, variable: &'static str) -> LaterFlag {
-    LaterFlag { name, short: None, takes_value: true, variable }
-}
-
-/// Flags of a later version; all for `start`, `--release` for `run` too.
-pub(super) const LATER_FLAGS: [LaterFlag; 4] = [
-    later("socket", "SUPERVISE_SOCKET"),
-    later("http", "SUPERVISE_HTTP"),
-    later("token-file", "SUPERVISE_TOKEN_FILE"),
-    later("release", "SUPERVISE_RELEASE"),
+const LATER_FLAGS: [LaterFlag; 4] = [
+    LaterFlag { name: "http", takes_value: true, variable: "SUPERVISE_HTTP", verbs: &["start"] },
+    LaterFlag { name: "token-file", takes_value: true, variable: "SUPERVISE_TOKEN_FILE", verbs: &["start"] },
+    LaterFlag { name: "release", takes_value: true, variable: "SUPERVISE_RELEASE", verbs: &["start", "run"] },
+    LaterFlag { name: "rolling", takes_value: false, variable: "SUPERVISE_ROLLING", verbs: &["restart"] },
 ];
+
+/// The flags of a later version, hidden: before the verb, or those of one verb with their variables.
+pub(super) fn hidden_flags(verb: Option<&str>) -> Vec<Arg> {
+    let of_verb = |flag: &&LaterFlag| verb.is_none_or(|verb| flag.verbs.contains(&verb));
+    let hidden = |flag: &'static LaterFlag| {
+        // Whether a value is there or not: the flag itself is what is refused.
+        let arg = Arg::new(flag.name).long(flag.name).hide(true).num_args(0..=1);
+        let arg = arg.action(ArgAction::Append).require_equals(!flag.takes_value);
+        if verb.is_some() { arg.env(flag.variable) } else { arg }
+    };
+    LATER_FLAGS.iter().filter(of_verb).map(hidden).collect()
+}
 
 /// A verb of a later version is refused by name; clap does not know it, so it never offers it for another's slip. Any
 /// other unknown one is told what is known.
@@ -57,7 +46,8 @@ pub(super) fn explain_unknown_verb(command: &mut clap::Command, error: clap::Err
         return not_in_this_version(command, verb);
     }
     let near = match error.get(ContextKind::SuggestedSubcommand) {
-        Some(ContextValue::Strings(near)) => near.first(),
+        // The nearest one is the last.
+        Some(ContextValue::Strings(near)) => near.last(),
         Some(_) | None => None,
     };
     let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();

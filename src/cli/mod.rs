@@ -4,19 +4,26 @@
 //! name and refused by name, never accepted and ignored.
 
 mod app;
+mod control;
 mod later;
+mod offers;
 mod start;
 
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
-use self::later::{LATER_FLAGS, LaterFlag, explain_unknown_verb, refuse_later_flags};
-use crate::app::{Expansion, Inputs, Stronger};
+use self::app::{Part, with_app_flags};
+use self::later::{explain_unknown_verb, hidden_flags, refuse_later_flags};
+use crate::app::Inputs;
+use crate::client::{Shell, Whereabouts};
 
 pub use self::app::AppArgs;
-pub use self::start::StartArgs;
+pub use self::control::{Control, LogsArgs, PsArgs, ScaleArgs, SignalArgs, TargetArgs};
+pub use self::start::{StartArgs, color_by};
 
 /// A Procfile-driven process supervisor: one file, one command.
 ///
@@ -58,6 +65,24 @@ pub enum Command {
     Run(RunArgs),
     /// Show the environment that a process type gets, and where each value is from
     Config(ConfigArgs),
+    /// What a supervisor that runs is asked.
+    #[command(flatten)]
+    Control(Control),
+    /// Write the script that teaches a shell to complete our words
+    #[command(
+        after_help = "Process types and slots come from the supervisor that runs, else from the Procfile.\n\n\
+        Examples:\n  \
+        source <(supervise completions bash)          in ~/.bashrc\n  \
+        source <(supervise completions zsh)           in ~/.zshrc, after compinit\n  \
+        supervise completions fish > ~/.config/fish/completions/supervise.fish"
+    )]
+    Completions(CompletionsArgs),
+    /// Write the manual page of supervise, or of one command
+    #[command(after_help = "Examples:\n  \
+        supervise man | man -l -\n  \
+        supervise man > /usr/local/share/man/man1/supervise.1\n  \
+        supervise man start > /usr/local/share/man/man1/supervise-start.1")]
+    Man(ManArgs),
 }
 
 /// `run`.
@@ -85,12 +110,30 @@ pub struct RunArgs {
 )]
 pub struct ConfigArgs {
     /// One process type [default: each]
-    #[arg(value_name = "TYPE")]
+    #[arg(value_name = "TYPE", add = ArgValueCompleter::new(offers::startable))]
     pub process_type: Option<String>,
     /// Show the values too: they may be secrets
     #[arg(long, env = "SUPERVISE_SHOW_VALUES")]
     pub show_values: bool,
 }
+
+/// `completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_parser = words(&SHELLS))]
+    pub shell: Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// The page of one command [default: that of supervise]
+    #[arg(value_name = "COMMAND", add = ArgValueCompleter::new(offers::verbs))]
+    pub verb: Option<String>,
+}
+
+const SHELLS: [(&str, Shell); 3] = [("bash", Shell::Bash), ("zsh", Shell::Zsh), ("fish", Shell::Fish)];
 
 impl Cli {
     /// Reads the arguments, the program's name first, and the variables that stand for flags.
@@ -98,15 +141,21 @@ impl Cli {
     /// # Errors
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        let mut command = whole_command();
+        let mut command = definition();
         let matches = match command.try_get_matches_from_mut(arguments) {
             Ok(matches) => matches,
             Err(error) => return Err(explain_unknown_verb(&mut command, error)),
         };
         refuse_later_flags(&mut command, &matches)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        if let Some((_, after)) = matches.subcommand() {
-            cli.app = AppArgs::merged(&mut command, &matches, after)?;
+        if let Some((verb, after)) = matches.subcommand() {
+            cli.app = AppArgs::merged(&mut command, &matches, verb, after)?;
+        }
+        if let Command::Man(ManArgs { verb: Some(verb) }) = &cli.command
+            && command.get_subcommands().all(|known| known.get_name() != verb)
+        {
+            let message = format!("there is no command `{verb}`");
+            return Err(command.error(ErrorKind::InvalidValue, message));
         }
         Ok(cli)
     }
@@ -114,22 +163,22 @@ impl Cli {
     /// What decides which processes run, given the environment we were started with.
     #[must_use]
     pub fn inputs(&self, environment: Vec<(OsString, OsString)>) -> Inputs {
-        let app = &self.app;
-        let inputs = Inputs {
-            procfile: app.procfile.clone(),
-            root: app.root.clone(),
-            env_files: app.env.clone(),
-            expansion: if app.env_expand { Expansion::Expand } else { Expansion::Literal },
-            stronger: if app.env_override { Stronger::Files } else { Stronger::Real },
-            spec: app.spec.clone(),
-            ports: app.ports(),
-            environment,
-            ..Inputs::default()
-        };
+        let inputs = self.app.inputs(environment);
         match &self.command {
             Command::Start(start) => start.add_to(inputs),
-            Command::Check | Command::Run(_) | Command::Config(_) => inputs,
+            Command::Check
+            | Command::Run(_)
+            | Command::Config(_)
+            | Command::Control(_)
+            | Command::Completions(_)
+            | Command::Man(_) => inputs,
         }
+    }
+
+    /// Where the supervisor is, given the environment we were started with.
+    #[must_use]
+    pub fn whereabouts(&self, environment: Vec<(OsString, OsString)>) -> Whereabouts {
+        Whereabouts { socket: self.app.socket.clone(), inputs: self.inputs(environment) }
     }
 }
 
@@ -143,30 +192,22 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// The command with its variables, and with what is hidden: verbs and flags of a later version.
-fn whole_command() -> clap::Command {
-    let hidden_flag = |flag: &'static LaterFlag| {
-        // Whether a value is there or not: the flag itself is what is refused.
-        let arg = Arg::new(flag.name).long(flag.name).short(flag.short).hide(true).num_args(0..=1);
-        arg.action(ArgAction::Append).require_equals(!flag.takes_value)
-    };
-    let with_variable_of = |flag: &'static LaterFlag| hidden_flag(flag).env(flag.variable);
+/// The whole definition: with its variables, and with what is hidden, the verbs and flags of a later version.
+#[must_use]
+pub fn definition() -> clap::Command {
     Cli::command()
-        .args(LATER_FLAGS.iter().map(hidden_flag))
+        .args(hidden_flags(None))
         .mut_subcommands(|verb| {
-            let (name, about) = (verb.get_name().to_owned(), verb.get_about().cloned());
-            // The derived function takes the struct's own comment for the verb's.
-            let verb = AppArgs::augment_args(verb).about(about.unwrap_or_default()).long_about(None::<&str>);
-            match name.as_str() {
-                "start" => verb.args(LATER_FLAGS.iter().map(with_variable_of)),
-                "run" => {
-                    verb.args(LATER_FLAGS.iter().filter(|flag| flag.name == "release").map(with_variable_of))
-                }
-                _ => verb,
-            }
+            let part = match verb.get_name() {
+                "start" => Part::All,
+                "check" | "run" | "config" => Part::App,
+                "completions" | "man" => Part::Nothing,
+                _ => Part::Way,
+            };
+            let later = hidden_flags(Some(verb.get_name()));
+            with_app_flags(verb, part).args(later).mut_args(with_variable)
         })
         .mut_args(with_variable)
-        .mut_subcommands(|subcommand| subcommand.mut_args(with_variable))
 }
 
 /// Names the variable in the help, in one word that no line breaks, and takes away an empty one.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use clap_complete::engine::ArgValueCompleter;
 
-use super::words;
+use super::{offers, words};
 use crate::api::parse_duration;
 use crate::app::{Inputs, Restart, Selection, Settings};
 use crate::daemon::LeftoversOfEarlierRuns;
@@ -26,7 +27,7 @@ use crate::stream::{self, Choice, Format, Output, WhenGone, WhenSlow};
     Exits with 2 if anything is wrong with the input, and then has started nothing.")]
 pub struct StartArgs {
     /// How many of each process type; a bare name runs only the types named
-    #[arg(value_name = "TYPE|TYPE=N")]
+    #[arg(value_name = "TYPE|TYPE=N", add = ArgValueCompleter::new(offers::startable))]
     pub formation: Vec<String>,
     /// Run only the types named, with or without a count
     #[arg(long, env = "SUPERVISE_ONLY")]
@@ -136,7 +137,7 @@ const LEFTOVERS: [(&str, LeftoversOfEarlierRuns); 3] = [
 
 const FORMATS: [(&str, Format); 3] = [("text", Format::Text), ("json", Format::Json), ("raw", Format::Raw)];
 
-const CHOICES: [(&str, Choice); 3] =
+pub(super) const CHOICES: [(&str, Choice); 3] =
     [("auto", Choice::Auto), ("always", Choice::Always), ("never", Choice::Never)];
 
 const WHEN_SLOW: [(&str, WhenSlow); 2] = [("block", WhenSlow::Block), ("drop", WhenSlow::Drop)];
@@ -156,10 +157,6 @@ impl StartArgs {
     /// How the stream looks and behaves, given the environment and whether we are PID 1.
     #[must_use]
     pub fn stream_settings(&self, environment: &[(OsString, OsString)], pid_1: bool) -> stream::Settings {
-        let variable = |name: &str| {
-            let found = environment.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
-        };
         let output = match (&self.log_file, self.detach) {
             (Some(file), _) => Output::File(file.clone()),
             (None, true) => Output::Nowhere,
@@ -169,7 +166,7 @@ impl StartArgs {
             output,
             format: self.format,
             timestamps: self.timestamps,
-            color: weigh_color(self.color, variable("NO_COLOR"), variable("CLICOLOR_FORCE")),
+            color: color_by(self.color, environment),
             when_slow: self.when_slow,
             // In a container the reader of our output is the log driver, and in the background there may be none: the processes
             // matter more than it does.
@@ -198,6 +195,16 @@ fn parse_size(text: &str) -> Result<usize, String> {
         digits.parse().map_err(|_| "a size is a number of bytes, with k or m: 65536, 32k, 1m")?;
     let size = number.checked_mul(unit).filter(|size| SIZES.contains(size));
     size.ok_or_else(|| "a size is at least 1k and at most 1024m".to_owned())
+}
+
+/// `--color` in this environment.
+#[must_use]
+pub fn color_by(choice: Choice, environment: &[(OsString, OsString)]) -> Choice {
+    let variable = |name: &str| {
+        let found = environment.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+    };
+    weigh_color(choice, variable("NO_COLOR"), variable("CLICOLOR_FORCE"))
 }
 
 /// A flag that was given wins; else `NO_COLOR` (<https://no-color.org>), then `CLICOLOR_FORCE`

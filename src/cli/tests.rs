@@ -16,13 +16,13 @@ fn parse(line: &str) -> Result<Cli, String> {
 fn start(line: &str) -> StartArgs {
     match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
         Command::Start(start) => start,
-        Command::Check | Command::Run(_) | Command::Config(_) => panic!("{line} is a start"),
+        other => panic!("{line} is a start, not {other:?}"),
     }
 }
 
 #[test]
 fn the_command_is_well_formed() {
-    whole_command().debug_assert();
+    definition().debug_assert();
 }
 
 #[test]
@@ -91,17 +91,58 @@ fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
     for (line, name) in [
-        ("supervise ps --json", "`ps`"),
-        ("supervise scale web=3", "`scale`"),
-        ("supervise logs -f --help", "`logs`"),
-        ("supervise start --socket /x web", "`--socket`"),
+        ("supervise health --live", "`health`"),
+        ("supervise deploy web=3", "`deploy`"),
+        ("supervise services -f --help", "`services`"),
         ("supervise run --release 3 ls", "`--release`"),
-        ("supervise --socket x start", "`--socket`"),
+        ("supervise --release x start", "`--release`"),
+        ("supervise restart --rolling web", "`--rolling`"),
         ("supervise start --http", "`--http`"),
     ] {
         let error = parse(line).expect_err(line);
         assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
     }
+}
+
+#[test]
+fn a_socket_is_named_on_either_side_of_the_verb() {
+    for line in ["supervise --socket /s ps", "supervise ps --socket /s", "supervise start --socket /s"] {
+        let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(cli.app.socket, Some("/s".into()), "{line}");
+    }
+    assert!(parse("supervise --socket /s ps --socket /s").is_err());
+}
+
+#[test]
+fn a_log_file_is_for_a_supervisor_that_detaches() {
+    let start = start("supervise start -D --log-file x");
+    assert_eq!((start.detach, start.log_file, start.log_buffer), (true, Some("x".into()), 32 * 1024));
+    assert!(parse("supervise start --log-file x").expect_err("no -D").contains("--detach"));
+}
+
+#[test]
+fn a_size_is_bytes_or_so_many_k_or_m() {
+    for (size, bytes) in [("4096", 4096), ("1k", 1024), ("1K", 1024), ("2m", 2 << 20), ("1024m", 1 << 30)] {
+        assert_eq!(start(&format!("supervise start --log-buffer {size}")).log_buffer, bytes, "{size}");
+    }
+    for size in
+        ["", "k", "1x", "-1k", "1.5k", "0", "1023", "1025m", "99999999999999999999m", "9999999999999m"]
+    {
+        let line = ["supervise", "start", "--log-buffer", size].map(OsString::from);
+        assert!(Cli::parse_from(line).is_err(), "{size}");
+    }
+}
+
+#[test]
+fn f_means_follow_where_lines_are_shown() {
+    let Command::Control(Control::Logs(logs)) =
+        parse("supervise -f P logs -f").expect("a valid line").command
+    else {
+        panic!("it is logs")
+    };
+    assert!(logs.extent.follow);
+    let cli = parse("supervise -f P logs -f web").expect("a valid line");
+    assert_eq!(cli.app.procfile, Some("P".into()));
 }
 
 #[test]

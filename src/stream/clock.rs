@@ -37,6 +37,12 @@ impl Clock {
         (self.second, &self.time)
     }
 
+    /// A second since 1970 as `12:34:56`.
+    pub(super) fn time_at(&mut self, second: i64) -> &[u8; 8] {
+        self.turn_to(second);
+        &self.time
+    }
+
     /// Now as `2026-01-31T12:34:56.123456Z` (RFC 3339 section 5.6), for a clock in UTC.
     pub(super) fn timestamp(&mut self) -> [u8; 27] {
         self.timestamp_of(now())

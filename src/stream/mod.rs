@@ -32,6 +32,7 @@ mod outlet;
 mod pipes;
 mod pump;
 mod reader;
+mod replay;
 mod ring;
 mod sink;
 mod tag;
@@ -55,6 +56,7 @@ use crate::api::{InstanceId, Notice, Pid, SlotName};
 
 pub use self::history::History;
 pub use self::reader::{Read, Reader, What};
+pub use self::replay::Replay;
 
 /// How the stream looks and behaves; each mirrors a flag of `start`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +106,17 @@ pub enum Choice {
     Always,
     /// No.
     Never,
+}
+
+impl Choice {
+    /// What it means for this output.
+    pub fn holds_for(self, out: &impl IsTerminal) -> bool {
+        match self {
+            Choice::Auto => out.is_terminal(),
+            Choice::Always => true,
+            Choice::Never => false,
+        }
+    }
 }
 
 /// What happens while our reader does not keep up.
@@ -241,13 +254,8 @@ pub fn open_on(
 }
 
 fn style(settings: &Settings, widest: usize, out: &OwnedFd) -> Style {
-    let wanted = |choice| match choice {
-        Choice::Auto => out.is_terminal(),
-        Choice::Always => true,
-        Choice::Never => false,
-    };
-    let paint = if wanted(settings.color) { Paint::Coloured } else { Paint::Plain };
-    Style::new(widest, paint, wanted(settings.timestamps).then(Clock::local))
+    let paint = if settings.color.holds_for(out) { Paint::Coloured } else { Paint::Plain };
+    Style::new(widest, paint, settings.timestamps.holds_for(out).then(Clock::local))
 }
 
 impl Stream {

@@ -73,6 +73,26 @@ impl Style {
         }
     }
 
+    /// Appends a line that was said at some earlier time, which is empty or ends with a space; the supervisor's own where it
+    /// is nobody's.
+    pub(super) fn past_line(
+        &self,
+        buffer: &mut Vec<u8>,
+        time: &str,
+        whose: Option<(&str, usize)>,
+        line: &[u8],
+    ) {
+        let head = match whose {
+            Some((name, nth)) => self.head(name, COLOURS[nth % COLOURS.len()], time),
+            None => self.head("supervise", OWN, time),
+        };
+        let tag = Tag { bytes: head.into_bytes().into(), second: 0 };
+        match self.paint {
+            Paint::Plain => tag.line(buffer, line),
+            Paint::Coloured => tag.closed_line(buffer, line),
+        }
+    }
+
     /// Brings the time in a tag up to date.
     pub(super) fn stamp(&mut self, tag: &mut Tag) {
         let Some(clock) = &mut self.clock else { return };
@@ -132,7 +152,7 @@ impl Tag {
 }
 
 /// A sentence without control characters: the name of a foreign process or file in it may have anything.
-fn one_line(sentence: &str) -> String {
+pub(super) fn one_line(sentence: &str) -> String {
     let mut line = String::with_capacity(sentence.len());
     for c in sentence.chars() {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }

@@ -2,6 +2,9 @@
 
 mod check;
 mod config;
+mod control;
+mod fake;
+mod lines;
 mod run;
 mod test;
 mod usage;

@@ -2,17 +2,35 @@
 
 use super::test::Test;
 
+const VERBS: [&str; 15] = [
+    "start",
+    "check",
+    "run",
+    "config",
+    "ps",
+    "scale",
+    "restart",
+    "stop",
+    "signal",
+    "logs",
+    "events",
+    "reload",
+    "shutdown",
+    "completions",
+    "man",
+];
+
 #[test]
 fn help_reads_well() {
     Test::new("--help").run_golden("help.txt");
-    for verb in ["start", "check", "run", "config"] {
+    for verb in VERBS {
         Test::new(&format!("{verb} --help")).run_golden(&format!("{verb}.txt"));
     }
 }
 
 #[test]
 fn help_fits_a_terminal() {
-    for name in ["help", "start", "check", "run", "config"] {
+    for name in VERBS.into_iter().chain(["help"]) {
         let path = format!("{}/tests/cli/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("the golden file is there");
         for line in text.lines() {
@@ -25,7 +43,7 @@ fn help_fits_a_terminal() {
 fn without_a_verb_help_is_shown_and_nothing_done() {
     Test::new("")
         .code(2)
-        .stderr_says(&["Usage: supervise [OPTIONS] <COMMAND>", "  start   Start the formation"])
+        .stderr_says(&["Usage: supervise [OPTIONS] <COMMAND>", "  start        Start the formation"])
         .run();
     Test::new("-f Procfile").code(2).stderr_says(&["requires a subcommand"]).run();
 }
@@ -38,12 +56,12 @@ fn the_version_is_ours() {
 #[test]
 fn a_slip_is_recognised() {
     Test::new("strat").code(2).stderr_says(&["there is no command `strat`", "did you mean `start`?"]).run();
-    // `restart` is as near, and of a later version.
     Test::new("reslart")
         .code(2)
         .stderr(
-            "error: there is no command `reslart`\n  help: did you mean `start`? the commands are: `start`, \
-             `check`, `run`, `config`\n\n\
+            "error: there is no command `reslart`\n  help: did you mean `restart`? the commands are: `start`, \
+             `check`, `run`, `config`, `ps`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `reload`, \
+             `shutdown`, `completions`, `man`\n\n\
              Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
         )
         .run();
@@ -57,23 +75,16 @@ fn a_slip_is_recognised() {
 
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for verb in [
-        "ps", "scale", "restart", "stop", "signal", "logs", "events", "reload", "shutdown", "services",
-        "health",
-    ] {
-        let said = format!("error: `{verb}` is not in this version");
-        Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
-    }
-    for verb in ["release", "releases", "deploy", "rollback", "completions", "man"] {
+    for verb in ["services", "health", "release", "releases", "deploy", "rollback"] {
         let said = format!("error: `{verb}` is not in this version");
         Test::new(verb).code(2).stderr_says(&[&said]).run();
+        Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
     }
-    for flag in ["--socket x", "--http :80", "--token-file x", "--log-file x", "--release v1", "--detach"] {
+    for flag in ["--http :80", "--token-file x", "--release v1"] {
         let name = flag.split(' ').next().expect("a name");
         let said = format!("error: `{name}` is not in this version");
         Test::new(&format!("start {flag} web")).code(2).stderr_says(&[&said]).run();
     }
-    Test::new("start -D").code(2).stderr_says(&["error: `--detach` is not in this version"]).run();
     Test::new("run --release v1 ls")
         .code(2)
         .stderr_says(&["error: `--release` is not in this version"])
@@ -82,14 +93,14 @@ fn what_belongs_to_a_later_version_is_refused_by_name() {
 
 #[test]
 fn a_variable_of_a_later_version_is_refused_and_one_that_was_injected_is_not() {
-    for name in ["SOCKET", "HTTP", "TOKEN_FILE", "DETACH", "LOG_FILE", "RELEASE"] {
+    for name in ["HTTP", "TOKEN_FILE", "RELEASE"] {
         let variable = format!("SUPERVISE_{name}");
         let said = format!("error: `{variable}` is not in this version");
         Test::new("start").procfile("web: x").variable(&variable, "1").code(2).stderr_says(&[&said]).run();
     }
     let mut test = Test::new("check").procfile("web: x").stdout("valid procfile detected (web)\n");
-    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "SOCKET"] {
-        test = test.variable(&format!("SUPERVISE_{name}"), if name == "SOCKET" { "" } else { "x" });
+    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "HTTP"] {
+        test = test.variable(&format!("SUPERVISE_{name}"), if name == "HTTP" { "" } else { "x" });
     }
     test.run();
 }

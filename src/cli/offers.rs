@@ -1,0 +1,55 @@
+//! What a shell is offered where the definitions alone do not say it: types, slots, signals, verbs.
+
+use std::ffi::{OsStr, OsString};
+
+use clap_complete::engine::CompletionCandidate;
+
+use super::{AppArgs, definition};
+use crate::api::Signal;
+use crate::client::{Whereabouts, slots_and_types, types, types_of_procfile};
+
+/// Whom a verb can mean: types and slots.
+pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, slots_and_types(&whereabouts()))
+}
+
+/// Types whose count comes next: `web=`.
+pub(super) fn counts(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, types(&whereabouts()).into_iter().map(|name| format!("{name}=")))
+}
+
+/// Types that could be started.
+pub(super) fn startable(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, types_of_procfile(&whereabouts().inputs))
+}
+
+/// `HUP`, `TERM`, ...: the ordinary signals (signal(7)).
+pub(super) fn signals(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let names = (1..32).filter_map(Signal::new).map(|signal| signal.to_string());
+    offer(begun, names.map(|name| name.trim_start_matches("SIG").to_owned()))
+}
+
+/// The names of our commands.
+pub(super) fn verbs(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, definition().get_subcommands().map(|verb| verb.get_name().to_owned()))
+}
+
+fn offer(begun: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    let begun = begun.to_string_lossy();
+    names.into_iter().filter(|name| name.starts_with(&*begun)).map(CompletionCandidate::new).collect()
+}
+
+/// What the line says so far about where the app is: `-f FILE`, `--socket PATH`. The shell gives it to us behind `--`.
+fn whereabouts() -> Whereabouts {
+    let line: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let mut command = definition().ignore_errors(true);
+    let app = command.try_get_matches_from_mut(line).and_then(|matches| match matches.subcommand() {
+        Some((verb, after)) => AppArgs::merged(&mut command, &matches, verb, after),
+        None => AppArgs::merged(&mut command, &matches, "help", &matches),
+    });
+    // A line that is not yet one says nothing.
+    let app = app.ok();
+    let inputs = app.as_ref().map_or_else(Default::default, |app| app.inputs(environment));
+    Whereabouts { socket: app.and_then(|app| app.socket), inputs }
+}

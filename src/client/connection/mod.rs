@@ -1,0 +1,224 @@
+//! A conversation with the supervisor: HTTP/1.1 and JSON over its socket.
+//!
+//! It is found by [`search`], trusted by [`link`], and what can go wrong is a [`Trouble`].
+
+mod link;
+mod search;
+mod trouble;
+
+use std::future::Future;
+use std::io;
+use std::num::NonZeroI32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use self::link::Link;
+
+pub use self::search::Whereabouts;
+pub(super) use self::trouble::{Trouble, printable};
+
+/// For how long a supervisor may think about what it can answer at once: one that is stopped by SIGSTOP, or on a machine
+/// that is out of memory, is better named than waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A conversation with one supervisor.
+#[derive(Debug)]
+pub(super) struct Connection {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+    /// Where its socket is.
+    pub(super) socket: PathBuf,
+    /// Its pid, where it can be seen from here.
+    pub(super) pid: Option<NonZeroI32>,
+}
+
+/// When a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// When it has been accepted.
+    Accepted,
+    /// When it has happened.
+    Happened,
+}
+
+/// Whether what was asked for has happened, by the word of the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It will.
+    Accepted,
+    /// It has.
+    Happened,
+}
+
+impl Connection {
+    /// Finds the supervisor and connects to it.
+    ///
+    /// # Errors
+    /// Nobody is there, or not one alone.
+    pub(super) fn open(whereabouts: &Whereabouts) -> Result<Connection, Trouble> {
+        let Link { stream, socket, pid } = search::find(whereabouts)?;
+        // A supervisor or a reader that goes away is an error to be told or passed over, not our end.
+        // SAFETY: no handler is installed.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map_err(io::Error::from)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        stream.set_nonblocking(true)?;
+        let sender = runtime.block_on(async {
+            let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
+            let (sender, connection) = handshake(stream).await.map_err(broken)?;
+            // What breaks it is told by the request that it breaks.
+            tokio::spawn(async move { drop(connection.await) });
+            Ok::<_, Trouble>(sender)
+        })?;
+        Ok(Connection { runtime, sender, socket, pid })
+    }
+
+    /// Asks for something that is known at once; the answer as it is.
+    ///
+    /// # Errors
+    /// A refusal, or no answer.
+    pub(super) fn get(&mut self, path: &str) -> Result<Vec<u8>, Trouble> {
+        let response = self.send(Method::GET, path, Bytes::new(), Some(PATIENCE))?;
+        self.whole(response).map(|(_, body)| body)
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// A refusal, or no answer.
+    pub(super) fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &Value,
+        wait: Wait,
+    ) -> Result<(Progress, T), Trouble> {
+        let body = Bytes::from(body.to_string());
+        let response = match wait {
+            Wait::Accepted => self.send(Method::POST, path, body, Some(PATIENCE))?,
+            Wait::Happened => self.send(Method::POST, &format!("{path}?wait=true"), body, None)?,
+        };
+        let (status, body) = self.whole(response)?;
+        let progress = if status == StatusCode::ACCEPTED { Progress::Accepted } else { Progress::Happened };
+        Ok((progress, read(&body)?))
+    }
+
+    /// Hands over an answer of many lines as it comes, until its end.
+    ///
+    /// # Errors
+    /// A refusal, no answer, an answer that breaks off, or what `piece` says.
+    pub(super) fn follow(
+        &mut self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let response = self.send(Method::GET, path, Bytes::new(), Some(PATIENCE))?;
+        if !response.status().is_success() {
+            return self.whole(response).map(drop);
+        }
+        let mut body = response.into_body();
+        while let Some(frame) = self.runtime.block_on(body.frame()) {
+            if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+                piece(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Option<Duration>,
+    ) -> Result<Response<Incoming>, Trouble> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            // RFC 9112 section 3.2 wants one; whose it is has no meaning on a Unix socket.
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Trouble::Broken(error.to_string()))?;
+        let Connection { runtime, sender, .. } = self;
+        runtime.block_on(in_time(patience, async {
+            sender.ready().await.map_err(broken)?;
+            sender.send_request(request).await.map_err(broken)
+        }))
+    }
+
+    /// The whole of an answer; a refusal is an error.
+    fn whole(&self, response: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), Trouble> {
+        let status = response.status();
+        let body = self.runtime.block_on(in_time(Some(PATIENCE), async {
+            response.into_body().collect().await.map_err(broken)
+        }))?;
+        let body = body.to_bytes().to_vec();
+        if status.is_success() { Ok((status, body)) } else { Err(refusal(status, &body)) }
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// It is not what we know: the supervisor is of another version.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
+    serde_json::from_slice(body).map_err(|error| {
+        Trouble::Broken(format!("{error}; `supervise --version` of both has to be the same"))
+    })
+}
+
+/// A text as part of a query (RFC 3986 section 2.1).
+pub(super) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+async fn in_time<T>(
+    patience: Option<Duration>,
+    answer: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    match patience {
+        None => answer.await,
+        Some(patience) => timeout(patience, answer).await.unwrap_or_else(|_| {
+            Err(Trouble::Broken(format!("it has not answered for {} seconds", patience.as_secs())))
+        }),
+    }
+}
+
+fn broken(error: hyper::Error) -> Trouble {
+    Trouble::Broken(if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        "it closed the connection before it had answered".to_owned()
+    } else {
+        error.to_string()
+    })
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Trouble {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Reason,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        code: String,
+        message: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Body { error: Reason { code, message } }) => Trouble::Refused { code, message },
+        Err(_) => Trouble::Broken(format!("it answered {status}")),
+    }
+}

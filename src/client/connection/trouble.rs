@@ -1,0 +1,140 @@
+//! Why a client could not do what it was asked to, and its exit code.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::link::Miss;
+use crate::client::BAD_INPUT;
+
+/// The exit code of a client that was refused, or that found nobody to talk to.
+const REFUSED: u8 = 1;
+
+/// Why nothing came of it.
+#[derive(Debug)]
+pub(in crate::client) enum Trouble {
+    /// No supervisor is there.
+    Nobody {
+        /// The Procfile that is meant.
+        procfile: Option<PathBuf>,
+        /// The sockets that were tried.
+        tried: Vec<(PathBuf, Miss)>,
+        /// The directories where any socket would have done.
+        places: Vec<PathBuf>,
+        /// Who runs elsewhere.
+        others: Vec<Running>,
+    },
+    /// It is not said which one of these is meant.
+    Several(Vec<Running>),
+    /// `--socket none`.
+    NoSocket,
+    /// The Procfile that was named is not there.
+    NoProcfile(PathBuf, io::Error),
+    /// The words cannot mean anything; nothing was sent.
+    Usage(String),
+    /// The supervisor refuses.
+    Refused {
+        /// Why, in one word.
+        code: String,
+        /// Why, as a sentence.
+        message: String,
+    },
+    /// The conversation broke off, or made no sense.
+    Broken(String),
+    /// Our own output, or a system call of ours.
+    System(io::Error),
+}
+
+/// A supervisor that answers.
+#[derive(Debug)]
+pub(in crate::client) struct Running {
+    /// Where.
+    pub(in crate::client) socket: PathBuf,
+    /// The directory that it was started in.
+    pub(in crate::client) home: Option<PathBuf>,
+}
+
+impl Trouble {
+    /// The exit code for it.
+    pub(in crate::client) fn code(&self) -> u8 {
+        match self {
+            Trouble::Usage(_) => BAD_INPUT,
+            Trouble::Nobody { .. }
+            | Trouble::Several(_)
+            | Trouble::NoSocket
+            | Trouble::NoProcfile(..)
+            | Trouble::Refused { .. }
+            | Trouble::Broken(_)
+            | Trouble::System(_) => REFUSED,
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble::System(error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Nobody { procfile, tried, places, others } => {
+                match procfile {
+                    Some(procfile) => write!(f, "no supervisor is running for {}", procfile.display())?,
+                    None => write!(f, "no supervisor is running here")?,
+                }
+                write!(f, ": start one with `supervise start`")?;
+                for (socket, miss) in tried {
+                    write!(f, "\n  tried: {}: {miss}", socket.display())?;
+                }
+                if procfile.is_none() && tried.is_empty() {
+                    let places: Vec<String> =
+                        places.iter().map(|place| place.display().to_string()).collect();
+                    write!(
+                        f,
+                        "\n  tried: there is no Procfile here or above, and no socket in {}",
+                        places.join(", ")
+                    )?;
+                }
+                if !others.is_empty() {
+                    write!(f, "\n  help: others are running; name one by")?;
+                }
+                others.iter().try_for_each(|running| write!(f, "\n    {running}"))
+            }
+            Trouble::Several(running) => {
+                write!(f, "several supervisors are running: say which one is meant, by")?;
+                running.iter().try_for_each(|running| write!(f, "\n    {running}"))
+            }
+            Trouble::NoSocket => {
+                write!(f, "`--socket none` is for `start`: a supervisor without a socket cannot be talked to")
+            }
+            Trouble::NoProcfile(path, error) => write!(
+                f,
+                "{}: {error}\n  help: name the Procfile with `-f FILE`, or the socket with `--socket PATH`",
+                path.display()
+            ),
+            Trouble::Usage(reason) => f.write_str(reason),
+            Trouble::Refused { message, .. } => f.write_str(&printable(message)),
+            Trouble::Broken(reason) => write!(f, "the supervisor cannot be understood: {reason}"),
+            Trouble::System(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// `--socket /tmp/supervise-0/1f.sock   (started in /srv/app)`.
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--socket {}", self.socket.display())?;
+        match &self.home {
+            Some(home) => write!(f, "   (started in {})", home.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What others say, without what a terminal would take for a command.
+pub(in crate::client) fn printable(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}

@@ -1,0 +1,242 @@
+//! `ps`: every slot and how it is, as a table or as JSON.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use super::conclude;
+use super::connection::{Connection, Trouble, Whereabouts, printable, read};
+use crate::api::{Formation, LastExit, ProcessStatus, State, Status, brief};
+use crate::stream::Choice;
+
+/// What the answer looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As the supervisor gives it.
+    Json,
+    /// Columns, with or without colour.
+    Table(Choice),
+}
+
+/// Shows every slot; the answer is the exit code.
+pub fn ps<W: Write + IsTerminal>(
+    whereabouts: &Whereabouts,
+    shape: Shape,
+    out: &mut W,
+    err: &mut dyn Write,
+) -> u8 {
+    conclude(show(whereabouts, shape, out), err)
+}
+
+fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mut W) -> Result<u8, Trouble> {
+    let answer = Connection::open(whereabouts)?.get("/v1/processes")?;
+    match shape {
+        Shape::Json => {
+            out.write_all(answer.trim_ascii_end())?;
+            out.write_all(b"\n")?;
+        }
+        Shape::Table(color) => {
+            let paint = if color.holds_for(out) { Paint::Coloured } else { Paint::Plain };
+            out.write_all(printable(&table(&read(&answer)?, paint)).as_bytes())?;
+        }
+    }
+    Ok(0)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paint {
+    Plain,
+    Coloured,
+}
+
+const HEADINGS: [&str; COLUMNS] =
+    ["NAME", "STATE", "READY", "PID", "PORT", "RESTARTS", "UPTIME", "RSS", "CPU"];
+const COLUMNS: usize = 9;
+/// Which column is painted.
+const STATE: usize = 1;
+/// The width of a terminal that nobody made wider.
+const TERMINAL: usize = 80;
+
+fn table(status: &Status, paint: Paint) -> String {
+    let mut processes: Vec<&ProcessStatus> = status.processes.iter().collect();
+    processes.sort_by_key(|process| (place(&status.formation, process), process.slot));
+    let rows: Vec<[String; COLUMNS]> = processes.iter().map(|process| row(process)).collect();
+    let widths: Vec<usize> = (0..COLUMNS)
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].len());
+            cells.chain([HEADINGS[column].len()]).max().unwrap_or_default()
+        })
+        .collect();
+    // Two spaces between columns, unless only one leaves the line whole.
+    let content: usize = widths.iter().sum();
+    let gap = if content + 2 * (COLUMNS - 1) <= TERMINAL { 2 } else { 1 };
+    let mut text = line(&HEADINGS.map(str::to_owned), &widths, gap, None);
+    for (row, process) in rows.iter().zip(&processes) {
+        let color = if paint == Paint::Coloured { color(process) } else { None };
+        text.push_str(&line(row, &widths, gap, color));
+    }
+    text
+}
+
+/// Where a type stands in the formation; one that is gone from it stands last.
+fn place(formation: &Formation, process: &ProcessStatus) -> usize {
+    let found = formation.0.iter().position(|(name, _)| *name == process.process_type);
+    found.unwrap_or(formation.0.len())
+}
+
+fn line(cells: &[String; COLUMNS], widths: &[usize], gap: usize, color: Option<&str>) -> String {
+    let mut line = String::new();
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        match color.filter(|_| column == STATE) {
+            Some(color) => line.push_str(&format!("{color}{cell}\x1b[0m")),
+            None => line.push_str(cell),
+        }
+        line.push_str(&" ".repeat(width - cell.len() + gap));
+    }
+    line.truncate(line.trim_end().len());
+    line + "\n"
+}
+
+fn row(process: &ProcessStatus) -> [String; COLUMNS] {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let time = |millis: u64| brief(Duration::from_millis(millis));
+    [
+        process.name.to_string(),
+        state(process),
+        (if process.ready { "yes" } else { "no" }).to_owned(),
+        or_none(process.pid.map(|pid| pid.to_string())),
+        or_none(process.port.map(|port| port.to_string())),
+        process.restarts.to_string(),
+        or_none(process.uptime_ms.map(time)),
+        or_none(process.rss_bytes.map(size)),
+        or_none(process.cpu_ms.map(time)),
+    ]
+}
+
+/// The state, with how the last instance ended where that is why there is none: `backoff (3)`, `failed (SIGSEGV)`.
+fn state(process: &ProcessStatus) -> String {
+    let state = process.state;
+    match state {
+        State::Running if process.suspended => "suspended".to_owned(),
+        State::Backoff | State::Failed => match &process.last_exit {
+            Some(LastExit { signal: Some(signal), .. }) => format!("{state} ({signal})"),
+            Some(LastExit { code: Some(code), .. }) => format!("{state} ({code})"),
+            Some(LastExit { code: None, signal: None, .. }) | None => state.to_string(),
+        },
+        State::Pending
+        | State::Starting
+        | State::Running
+        | State::Draining
+        | State::Killing
+        | State::Stuck
+        | State::Completed
+        | State::Stopped => state.to_string(),
+    }
+}
+
+/// Red for what is broken, yellow for what is on its way, green for what is well; nothing for what rests.
+fn color(process: &ProcessStatus) -> Option<&'static str> {
+    match process.state {
+        State::Backoff | State::Failed | State::Stuck => Some("\x1b[31m"),
+        State::Pending | State::Starting | State::Draining | State::Killing => Some("\x1b[33m"),
+        State::Running if process.ready => Some("\x1b[32m"),
+        State::Running => Some("\x1b[33m"),
+        State::Completed | State::Stopped => None,
+    }
+}
+
+/// `640K`, `12.3M`, `1.2G`: powers of 1024, as in `ls -h`.
+fn size(bytes: u64) -> String {
+    let units = ["K", "M", "G", "T", "P", "E"];
+    // In tenths of a unit, rounded up as `ls` does: what takes something does not show as nothing.
+    let mut tenths = u128::from(bytes) * 10;
+    let mut unit = "B";
+    for next in units {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = tenths.div_ceil(1024);
+        unit = next;
+    }
+    match (unit, tenths) {
+        ("B", _) => format!("{bytes}B"),
+        (_, 1000..) => format!("{}{unit}", tenths.div_ceil(10)),
+        (_, _) => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{ExitReason, ExitStatus, SlotName};
+
+    fn process(name: &str, state: State) -> ProcessStatus {
+        let name: SlotName = name.parse().unwrap();
+        ProcessStatus {
+            process_type: name.process_type.clone(),
+            slot: name.number,
+            name,
+            state,
+            ready: state == State::Running,
+            suspended: false,
+            pid: None,
+            port: None,
+            release: "dev".to_owned(),
+            restarts: 0,
+            uptime_ms: None,
+            last_exit: None,
+            rss_bytes: None,
+            cpu_ms: None,
+        }
+    }
+
+    fn status(formation: &[(&str, u32)], processes: Vec<ProcessStatus>) -> Status {
+        let counts = formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
+        Status { schema: Status::SCHEMA, formation: Formation(counts), processes }
+    }
+
+    #[test]
+    fn the_widest_row_of_ordinary_names_fits_a_terminal() {
+        let mut crowded = process("scheduler.1", State::Failed);
+        crowded.last_exit = Some(LastExit::new(
+            ExitStatus::Signal { signal: "TERM".parse().unwrap(), core_dumped: false },
+            ExitReason::Failed,
+        ));
+        let mut running = process("web.100", State::Running);
+        running.pid = crate::api::Pid::new(4_194_304);
+        running.port = Some(65_535);
+        running.restarts = 12_345;
+        running.uptime_ms = Some(273_600_000);
+        running.rss_bytes = Some(1023 << 30);
+        running.cpu_ms = Some(273_600_000);
+        let table = table(&status(&[("web", 100), ("scheduler", 1)], vec![crowded, running]), Paint::Plain);
+        for line in table.lines() {
+            assert!(line.len() <= TERMINAL, "{} columns:\n{table}", line.len());
+        }
+    }
+
+    #[test]
+    fn a_colour_changes_no_width() {
+        let both =
+            status(&[("web", 2)], vec![process("web.1", State::Running), process("web.2", State::Backoff)]);
+        let coloured = table(&both, Paint::Coloured);
+        assert!(coloured.contains("web.1  \x1b[32mrunning\x1b[0m  yes"), "{coloured:?}");
+        assert!(coloured.contains("web.2  \x1b[31mbackoff\x1b[0m  no"), "{coloured:?}");
+        let plain = coloured.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "");
+        assert_eq!(plain, table(&both, Paint::Plain));
+    }
+
+    #[test]
+    fn a_size_is_short() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.0K"),
+            (12_900_000, "12.4M"),
+            (104_857_600, "100M"),
+            (1 << 30, "1.0G"),
+            (u64::MAX, "16.0E"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `stop`: nothing runs in the slots that are meant until `restart`.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::connection::{Connection, Trouble, Wait, Whereabouts};
+use super::{conclude, effects};
+use crate::api::Target;
+
+/// Stops whoever is meant, everybody where nobody is named; the slots stay; the answer is the exit code.
+pub fn stop(
+    whereabouts: &Whereabouts,
+    targets: &[Target],
+    wait: Wait,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let mut ask = || -> Result<u8, Trouble> {
+        let body = json!({ "targets": targets });
+        let answer = Connection::open(whereabouts)?.post("/v1/stop", &body, wait)?;
+        Ok(effects::tell(out, None, None, &answer)?)
+    };
+    conclude(ask(), err)
+}
