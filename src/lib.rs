@@ -8,7 +8,7 @@
 //! * [`supervisor`]: decides. Synchronous, no I/O, no clock: `handle(now, event) -> actions`.
 //! * [`stream`]: bytes of the children to tagged lines, on its own thread.
 //! * [`daemon`]: does: the loop, spawning, reaping, signals.
-//! * [`client`]: one verb, one file: `check`, `config`, `run`.
+//! * [`client`]: one verb, one file: what asks the files of the app, and what asks a supervisor that runs.
 //!
 //! `main` and [`cli`] stand over all of them.
 

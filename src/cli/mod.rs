@@ -40,7 +40,10 @@ pub use self::start::{StartArgs, color_by};
         supervise start                  everything in ./Procfile, one of each\n  \
         supervise start web=4 worker=8   as many as named\n  \
         supervise check                  is everything right?\n  \
-        supervise run rake db:migrate    one command in the same environment\n\n\
+        supervise run rake db:migrate    one command in the same environment\n  \
+        supervise ps                     how is everybody?\n  \
+        supervise scale web=6 worker+2   more of them, while it runs\n  \
+        supervise shutdown               until everything is gone\n\n\
         `supervise help COMMAND` tells more about one of them."
 )]
 pub struct Cli {
@@ -141,7 +144,7 @@ impl Cli {
     /// # Errors
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        let mut command = definition();
+        let mut command = whole_command();
         let matches = match command.try_get_matches_from_mut(arguments) {
             Ok(matches) => matches,
             Err(error) => return Err(explain_unknown_verb(&mut command, error)),
@@ -192,11 +195,21 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// The whole definition: with its variables, and with what is hidden, the verbs and flags of a later version.
+/// What the command line understands, with its variables: for pages and shells.
 #[must_use]
 pub fn definition() -> clap::Command {
+    defined(|_| Vec::new())
+}
+
+/// The same with what is hidden, the flags of a later version: they are understood to be refused.
+fn whole_command() -> clap::Command {
+    defined(hidden_flags)
+}
+
+/// Cli with further flags, before the verb or of one verb.
+fn defined(further: impl Fn(Option<&str>) -> Vec<Arg>) -> clap::Command {
     Cli::command()
-        .args(hidden_flags(None))
+        .args(further(None))
         .mut_subcommands(|verb| {
             let part = match verb.get_name() {
                 "start" => Part::All,
@@ -204,8 +217,8 @@ pub fn definition() -> clap::Command {
                 "completions" | "man" => Part::Nothing,
                 _ => Part::Way,
             };
-            let later = hidden_flags(Some(verb.get_name()));
-            with_app_flags(verb, part).args(later).mut_args(with_variable)
+            let further = further(Some(verb.get_name()));
+            with_app_flags(verb, part).args(further).mut_args(with_variable)
         })
         .mut_args(with_variable)
 }

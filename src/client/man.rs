@@ -14,7 +14,11 @@ pub fn man(command: Command, verb: Option<&str>, out: &mut dyn Write) -> io::Res
         None => command,
         Some(verb) => one_verb(command, verb),
     };
-    Man::new(page).manual("Procfile processes").render(out)?;
+    let source = concat!("supervise ", env!("CARGO_PKG_VERSION"));
+    let mut roff = Vec::new();
+    Man::new(page).source(source).manual("Procfile processes").render(&mut roff)?;
+    // The help's last words, mostly examples, under a name that readers of man pages know (man-pages(7)).
+    out.write_all(String::from_utf8_lossy(&roff).replace("\n.SH EXTRA\n", "\n.SH NOTES\n").as_bytes())?;
     Ok(0)
 }
 

@@ -87,7 +87,7 @@ fn line(cells: &[String; COLUMNS], widths: &[usize], gap: usize, color: Option<&
     let mut line = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         match color.filter(|_| column == STATE) {
-            Some(color) => line.push_str(&format!("{color}{cell}\x1b[0m")),
+            Some(color) => line.extend([color, cell, "\x1b[0m"]),
             None => line.push_str(cell),
         }
         line.push_str(&" ".repeat(width - cell.len() + gap));

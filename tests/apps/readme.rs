@@ -58,7 +58,23 @@ fn its_procfile_and_its_spec_are_valid() {
 fn every_flag_is_in_the_help_and_in_the_table() {
     let project = project();
     let mut helped = BTreeSet::new();
-    for verb in ["start", "check", "run", "config"] {
+    for verb in [
+        "start",
+        "check",
+        "run",
+        "config",
+        "ps",
+        "scale",
+        "restart",
+        "stop",
+        "signal",
+        "logs",
+        "events",
+        "reload",
+        "shutdown",
+        "completions",
+        "man",
+    ] {
         let (code, help, stderr) = supervise(&project, &[verb, "--help"]);
         assert_eq!(code, Some(0), "{stderr}");
         helped.extend(long_flags(&help));
@@ -81,9 +97,12 @@ fn what_it_calls_later_is_refused_by_name() {
         assert_eq!(code, Some(2), "{verb}");
         assert!(stderr.contains(&format!("`{verb}` is not in this version")), "{verb}: {stderr}");
     }
-    let (code, _, stderr) = supervise(&project, &["start", "--detach"]);
-    assert_eq!(code, Some(2));
-    assert!(stderr.contains("`--detach` is not in this version"), "{stderr}");
+    for line in [["start", "--http"], ["start", "--token-file"], ["restart", "--rolling"]] {
+        let (code, _, stderr) = supervise(&project, &line);
+        assert_eq!(code, Some(2));
+        assert!(section.contains(line[1]), "{line:?}");
+        assert!(stderr.contains(&format!("`{}` is not in this version", line[1])), "{stderr}");
+    }
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Test {
         }
     }
 
+    /// Where it runs.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// One more argument, which may contain spaces.
     pub(crate) fn argument(mut self, argument: &str) -> Test {
         self.arguments.push(argument.to_owned());

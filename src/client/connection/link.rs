@@ -85,7 +85,7 @@ fn connected(path: &Path) -> Result<UnixStream, Errno> {
         }
     }
     let stream = UnixStream::from(socket);
-    stream.set_nonblocking(false).map_err(errno_of)?;
+    stream.set_nonblocking(false).map_err(|error| errno_of(&error))?;
     Ok(stream)
 }
 
@@ -99,7 +99,7 @@ fn address(path: &Path) -> Result<(UnixAddr, Option<File>), Errno> {
                 .read(true)
                 .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
                 .open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
-                .map_err(errno_of)?;
+                .map_err(|error| errno_of(&error))?;
             let mut short = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
             short.extend_from_slice(name.as_bytes());
             Ok((UnixAddr::new(short.as_slice())?, Some(directory)))
@@ -108,7 +108,7 @@ fn address(path: &Path) -> Result<(UnixAddr, Option<File>), Errno> {
     }
 }
 
-fn errno_of(error: io::Error) -> Errno {
+fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 

@@ -77,7 +77,7 @@ impl Connection {
         stream.set_nonblocking(true)?;
         let sender = runtime.block_on(async {
             let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
-            let (sender, connection) = handshake(stream).await.map_err(broken)?;
+            let (sender, connection) = handshake(stream).await.map_err(|error| broken(&error))?;
             // What breaks it is told by the request that it breaks.
             tokio::spawn(async move { drop(connection.await) });
             Ok::<_, Trouble>(sender)
@@ -129,7 +129,7 @@ impl Connection {
         }
         let mut body = response.into_body();
         while let Some(frame) = self.runtime.block_on(body.frame()) {
-            if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+            if let Ok(bytes) = frame.map_err(|error| broken(&error))?.into_data() {
                 piece(&bytes)?;
             }
         }
@@ -153,8 +153,8 @@ impl Connection {
             .map_err(|error| Trouble::Broken(error.to_string()))?;
         let Connection { runtime, sender, .. } = self;
         runtime.block_on(in_time(patience, async {
-            sender.ready().await.map_err(broken)?;
-            sender.send_request(request).await.map_err(broken)
+            sender.ready().await.map_err(|error| broken(&error))?;
+            sender.send_request(request).await.map_err(|error| broken(&error))
         }))
     }
 
@@ -162,7 +162,7 @@ impl Connection {
     fn whole(&self, response: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), Trouble> {
         let status = response.status();
         let body = self.runtime.block_on(in_time(Some(PATIENCE), async {
-            response.into_body().collect().await.map_err(broken)
+            response.into_body().collect().await.map_err(|error| broken(&error))
         }))?;
         let body = body.to_bytes().to_vec();
         if status.is_success() { Ok((status, body)) } else { Err(refusal(status, &body)) }
@@ -199,7 +199,7 @@ async fn in_time<T>(
     }
 }
 
-fn broken(error: hyper::Error) -> Trouble {
+fn broken(error: &hyper::Error) -> Trouble {
     Trouble::Broken(if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         "it closed the connection before it had answered".to_owned()
     } else {

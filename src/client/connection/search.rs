@@ -34,6 +34,10 @@ struct Place {
 /// # Errors
 /// Nobody is there, or several are; with everything that was tried.
 pub(super) fn find(whereabouts: &Whereabouts) -> Result<Link, Trouble> {
+    find_among(places(&whereabouts.inputs), whereabouts)
+}
+
+fn find_among(places: Vec<Place>, whereabouts: &Whereabouts) -> Result<Link, Trouble> {
     let Whereabouts { socket, inputs } = whereabouts;
     let named = inputs.procfile.is_some() || inputs.root.is_some();
     let injected = variable(inputs, "SUPERVISE_CONTROL").filter(|_| !named).map(Path::new);
@@ -43,7 +47,6 @@ pub(super) fn find(whereabouts: &Whereabouts) -> Result<Link, Trouble> {
         }
         return Link::new(socket, &trusted_at(socket)).map_err(|miss| nobody(vec![(socket.into(), miss)]));
     }
-    let places = places(inputs);
     let procfile = if named { named_procfile(inputs)? } else { nearest_procfile(inputs) };
     let mut tried = Vec::new();
     if let Some(procfile) = &procfile {
@@ -179,4 +182,129 @@ fn file_names(directory: &Path) -> Vec<String> {
 /// The directory that a supervisor was started in, where /proc lets us see.
 fn home(link: &Link) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{}/cwd", link.pid?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Two directories for sockets, and one with nothing in it to stand in.
+    struct Rig(PathBuf);
+
+    impl Rig {
+        fn new(name: &str) -> Rig {
+            let top = std::env::temp_dir().join(format!("supervise-search-{name}-{}", std::process::id()));
+            for directory in ["one", "two", "here/below"] {
+                fs::create_dir_all(top.join(directory)).unwrap();
+            }
+            Rig(top.canonicalize().unwrap())
+        }
+
+        fn listener(&self, path: &str) -> UnixListener {
+            UnixListener::bind(self.0.join(path)).unwrap()
+        }
+
+        /// What is found from `here/below`: the socket, or the message.
+        fn found(&self, change: impl Fn(&mut Whereabouts)) -> Result<String, String> {
+            let place = |name| Place { directory: self.0.join(name), trusted: trusted() };
+            let mut whereabouts = Whereabouts::default();
+            whereabouts.inputs.directory = self.0.join("here/below");
+            change(&mut whereabouts);
+            let top = format!("{}/", self.0.display());
+            let found = find_among(vec![place("one"), place("two")], &whereabouts);
+            let found = found.map(|link| link.socket.display().to_string().replace(&top, ""));
+            found.map_err(|trouble| trouble.to_string().replace(&top, ""))
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            // A directory in /tmp that stays is no reason to fail.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_named_is_meant_and_no_other() {
+        let rig = Rig::new("named");
+        let _one = rig.listener("one/a.sock");
+        let path = |name: &str| Some(rig.0.join(name));
+        assert_eq!(rig.found(|at| at.socket = path("one/a.sock")).as_deref(), Ok("one/a.sock"));
+        let error = rig.found(|at| at.socket = path("one/b.sock")).unwrap_err();
+        assert!(error.contains("\n  tried: one/b.sock: not there"), "{error}");
+        let error = rig.found(|at| at.socket = Some("none".into())).unwrap_err();
+        assert!(error.contains("`--socket none`"), "{error}");
+    }
+
+    #[test]
+    fn inside_a_child_it_is_the_one_that_started_it() {
+        let rig = Rig::new("injected");
+        let (_one, _two) = (rig.listener("one/a.sock"), rig.listener("two/b.sock"));
+        let injected = |at: &mut Whereabouts, name: &str| {
+            at.inputs.environment.push(("SUPERVISE_CONTROL".into(), rig.0.join(name).into()));
+        };
+        assert_eq!(rig.found(|at| injected(at, "two/b.sock")).as_deref(), Ok("two/b.sock"));
+        assert!(rig.found(|at| injected(at, "two/gone.sock")).is_err());
+        // A Procfile that is named by hand is stronger.
+        fs::write(rig.0.join("P"), "web: x").unwrap();
+        let error = rig.found(|at| {
+            injected(at, "two/b.sock");
+            at.inputs.procfile = Some(rig.0.join("P"));
+        });
+        assert!(error.unwrap_err().contains("no supervisor is running for P"));
+    }
+
+    #[test]
+    fn a_procfile_here_or_above_leads_to_its_own() {
+        let rig = Rig::new("procfile");
+        let procfile = rig.0.join("here/Procfile");
+        fs::write(&procfile, "web: x").unwrap();
+        let _other = rig.listener("one/a.sock");
+        let name = place::socket_name(&place::project(&procfile));
+        let error = rig.found(|_| {}).unwrap_err();
+        for says in
+            ["for here/Procfile: start one", &format!("tried: two/{name}: not there"), "--socket one/a.sock"]
+        {
+            assert!(error.contains(says), "{says}: {error}");
+        }
+        let second = format!("two/{name}");
+        let ours = rig.listener(&second);
+        assert_eq!(rig.found(|_| {}).as_ref(), Ok(&second));
+        // The best place first; one that nobody listens at any more is passed over.
+        let first = format!("one/{name}");
+        let best = rig.listener(&first);
+        assert_eq!(rig.found(|_| {}).as_ref(), Ok(&first));
+        drop(best);
+        assert_eq!(rig.found(|_| {}).as_ref(), Ok(&second));
+        drop(ours);
+        assert!(rig.found(|_| {}).unwrap_err().contains("nobody listens any more"));
+        // By another name for the same file, by name and by `-d`.
+        let _ours = rig.listener(&format!("one/{name}.2"));
+        std::os::unix::fs::symlink(&procfile, rig.0.join("link")).unwrap();
+        fs::remove_file(rig.0.join(&first)).unwrap();
+        let _best = rig.listener(&first);
+        assert_eq!(rig.found(|at| at.inputs.procfile = Some(rig.0.join("link"))).as_ref(), Ok(&first));
+        assert_eq!(rig.found(|at| at.inputs.root = Some(rig.0.join("here"))).as_ref(), Ok(&first));
+        let error = rig.found(|at| at.inputs.procfile = Some(rig.0.join("missing"))).unwrap_err();
+        assert!(error.starts_with("missing: No such file"), "{error}");
+    }
+
+    #[test]
+    fn without_a_procfile_the_only_one_that_lives_is_meant() {
+        let rig = Rig::new("only");
+        let error = rig.found(|_| {}).unwrap_err();
+        assert!(error.contains("no Procfile here or above"), "{error}");
+        drop(rig.listener("one/dead.sock"));
+        let _two = rig.listener("two/b.sock");
+        let _lock = rig.listener("two/b.sock.lock");
+        assert_eq!(rig.found(|_| {}).as_deref(), Ok("two/b.sock"));
+        let _one = rig.listener("one/a.sock");
+        let error = rig.found(|_| {}).unwrap_err();
+        for says in ["several supervisors", "--socket one/a.sock   (started in /", "--socket two/b.sock"] {
+            assert!(error.contains(says), "{says}: {error}");
+        }
+        assert!(!error.contains("dead"), "{error}");
+    }
 }
