@@ -144,8 +144,10 @@ impl Cli {
     /// # Errors
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        let mut command = whole_command();
-        let matches = match command.try_get_matches_from_mut(arguments) {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        // Only what is named can be meant: the others need no flags, and `start` no time for them.
+        let mut command = defined(hidden_flags, |verb| arguments.iter().any(|argument| argument == verb));
+        let matches = match command.try_get_matches_from_mut(&arguments) {
             Ok(matches) => matches,
             Err(error) => return Err(explain_unknown_verb(&mut command, error)),
         };
@@ -198,19 +200,17 @@ fn words<T: Copy + Send + Sync + 'static>(
 /// What the command line understands, with its variables: for pages and shells.
 #[must_use]
 pub fn definition() -> clap::Command {
-    defined(|_| Vec::new())
+    defined(|_| Vec::new(), |_| true)
 }
 
-/// The same with what is hidden, the flags of a later version: they are understood to be refused.
-fn whole_command() -> clap::Command {
-    defined(hidden_flags)
-}
-
-/// Cli with further flags, before the verb or of one verb.
-fn defined(further: impl Fn(Option<&str>) -> Vec<Arg>) -> clap::Command {
+/// The same with further flags, before the verb or of one verb; only the verbs that are chosen have theirs.
+fn defined(further: impl Fn(Option<&str>) -> Vec<Arg>, chosen: impl Fn(&str) -> bool) -> clap::Command {
     Cli::command()
         .args(further(None))
         .mut_subcommands(|verb| {
+            if !chosen(verb.get_name()) {
+                return verb;
+            }
             let part = match verb.get_name() {
                 "start" => Part::All,
                 "check" | "run" | "config" => Part::App,
