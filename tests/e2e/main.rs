@@ -16,6 +16,7 @@ mod replay;
 mod resources;
 mod restart;
 mod signals;
+mod socket;
 mod spawning;
 mod stop;
 mod stream;

@@ -13,6 +13,8 @@
 mod answer;
 mod follow;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod openapi_tests;
 mod place;
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::answer::BODY_BYTES;
+use super::http::{Client, PATIENCE, request};
 use super::server::{CONNECTIONS, HEADER_TIME, STANDING};
-use super::testing::{Client, PATIENCE, Rig, eventually, request};
+use super::testing::{Rig, eventually};
 
 #[test]
 fn everybody_and_what_they_use_is_told() {
@@ -62,7 +63,7 @@ fn lines_that_were_said_are_told_and_a_follower_hears_those_that_come() {
     rig.say("one");
     let mut client = rig.connect();
     eventually("it is kept", || {
-        let reply = rig.ask_in_pieces("GET", "/v1/logs", "");
+        let reply = rig.ask("GET", "/v1/logs", "");
         if reply.body.is_empty() { Err("nothing".to_owned()) } else { Ok(()) }
     });
     for target in ["", "?target=web", "?target=web.1&target=web.7&n=1", "?target=w*.1"] {
@@ -77,7 +78,7 @@ fn lines_that_were_said_are_told_and_a_follower_hears_those_that_come() {
         assert_eq!(client.piece().expect("the end"), b"");
     }
     for target in ["?target=web.7", "?target=worker", "?target=supervise", "?n=0"] {
-        assert_eq!(rig.ask_in_pieces("GET", &format!("/v1/logs{target}"), "").body, b"", "{target}");
+        assert_eq!(rig.ask("GET", &format!("/v1/logs{target}"), "").body, b"", "{target}");
     }
     client.write(request("GET", "/v1/logs?follow=true", "")).expect("it is heard");
     client.head().expect("an answer");

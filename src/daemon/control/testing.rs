@@ -1,17 +1,14 @@
-//! What the tests of this room share: a directory, a formation that is only played, and HTTP letter by letter.
+//! What the tests of this room share: a directory, a formation that is only played, and a real stream.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::api::{
@@ -22,10 +19,8 @@ use crate::api::{
 use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
 
 use super::super::Fact;
+use super::http::{Client, PATIENCE, Reply, request};
 use super::{Asked, Control, Place, Wanted};
-
-/// How long anything may take before a test gives up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory of a test's own, removed at its end.
 pub(super) struct Scratch(PathBuf);
@@ -94,27 +89,6 @@ impl Rig {
         self.control.as_ref().expect("it is served").remake();
     }
 
-    /// One request whose answer may come in pieces.
-    pub(super) fn ask_in_pieces(&self, method: &str, path: &str, body: &str) -> Reply {
-        let mut client = self.connect();
-        client.write(request(method, path, body)).expect("it is heard");
-        let mut reply = client.head().expect("it is answered");
-        if reply.header("transfer-encoding").is_some() {
-            loop {
-                let piece = client.piece().expect("it goes on");
-                if piece.is_empty() {
-                    break;
-                }
-                reply.body.extend_from_slice(&piece);
-            }
-        } else {
-            let length = reply.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            reply.body = vec![0; length];
-            client.stream.read_exact(&mut reply.body).expect("all of it");
-        }
-        reply
-    }
-
     /// The loop ends, and the control socket is still served.
     pub(super) fn end_of_the_loop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
@@ -164,120 +138,6 @@ impl Drop for Rig {
             assert!(thread::panicking(), "the played formation panicked");
         }
     }
-}
-
-/// A client who speaks HTTP letter by letter.
-pub(super) struct Client {
-    pub(super) stream: BufReader<UnixStream>,
-    lines: VecDeque<String>,
-}
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Client {
-    pub(super) fn new(socket: &Path) -> Client {
-        let stream = UnixStream::connect(socket).expect("somebody listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is possible");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is possible");
-        Client { stream: BufReader::new(stream), lines: VecDeque::new() }
-    }
-
-    pub(super) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes.as_ref())
-    }
-
-    pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
-        self.write(request(method, path, body)).expect("it is heard");
-        self.reply().expect("it is answered")
-    }
-
-    /// The next answer, with a body of known length.
-    pub(super) fn reply(&mut self) -> io::Result<Reply> {
-        let mut reply = self.head()?;
-        let length = reply.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        reply.body = vec![0; length];
-        self.stream.read_exact(&mut reply.body)?;
-        Ok(reply)
-    }
-
-    /// The next answer without its body.
-    pub(super) fn head(&mut self) -> io::Result<Reply> {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match line.trim_end() {
-                "" => break,
-                line => lines.push(line.to_owned()),
-            }
-        }
-        let status =
-            lines[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-        Ok(Reply { status, headers, body: Vec::new() })
-    }
-
-    /// The next piece of a body in pieces; empty at its end.
-    pub(super) fn piece(&mut self) -> io::Result<Vec<u8>> {
-        let mut size = String::new();
-        self.stream.read_line(&mut size)?;
-        let size = usize::from_str_radix(size.trim_end(), 16).map_err(io::Error::other)?;
-        let mut piece = vec![0; size + 2];
-        self.stream.read_exact(&mut piece)?;
-        piece.truncate(size);
-        Ok(piece)
-    }
-
-    /// The next message of a body of lines.
-    pub(super) fn message(&mut self) -> String {
-        while self.lines.is_empty() {
-            let piece = self.piece().expect("it goes on");
-            assert!(!piece.is_empty(), "it has ended");
-            let lines = piece.split_inclusive(|byte| *byte == b'\n').map(|line| {
-                let line: Value = serde_json::from_slice(line).expect("a line is JSON");
-                line["message"].as_str().expect("it says something").to_owned()
-            });
-            self.lines.extend(lines);
-        }
-        self.lines.pop_front().expect("there are some")
-    }
-
-    /// Everything until the other side closes.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        // That it was closed with something unread is as good as closed.
-        let _ = self.stream.read_to_end(&mut rest);
-        rest
-    }
-}
-
-impl Reply {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The word of an error.
-    pub(super) fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().expect("an error").to_owned()
-    }
-}
-
-pub(super) fn request(method: &str, path: &str, body: &str) -> String {
-    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    format!("{method} {path} HTTP/1.1\r\nhost: supervise\r\n{length}\r\n{body}")
 }
 
 fn open_stream(history: Arc<History>) -> (Stream, File) {
