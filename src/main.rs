@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use supervise::app::{self, Inputs};
 use supervise::cli::{self, Cli, Command, Control, SignalArgs, StartArgs, color_by};
 use supervise::client::{self, Look, Shape, Values, Whereabouts};
-use supervise::daemon::{self, Detach, Inherited};
+use supervise::daemon::{self, Detach, Inherited, Socket};
 use supervise::supervisor::FailFast;
 
 /// The exit code where the system refused us something before anything was started.
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
     let environment: Vec<_> = std::env::vars_os().collect();
     let inputs = cli.inputs(environment.clone());
     let result = match &cli.command {
-        Command::Start(start) => run_formation(start, &inputs, &environment, inherited),
+        Command::Start(start) => {
+            run_formation(start, cli.app.socket.as_deref(), &inputs, &environment, inherited)
+        }
         Command::Check => {
             inherited.give_back().and_then(|()| client::check(&inputs, &mut stdout(), &mut stderr()))
         }
@@ -92,6 +95,7 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
 
 fn run_formation(
     start: &StartArgs,
+    socket: Option<&Path>,
     inputs: &Inputs,
     environment: &[(OsString, OsString)],
     inherited: Inherited,
@@ -116,7 +120,11 @@ fn run_formation(
         detach: if start.detach { Detach::Yes } else { Detach::No },
         log_buffer: start.log_buffer,
         trace: start.trace.clone(),
-        socket: daemon::Socket::Usual,
+        socket: match socket {
+            None => Socket::Usual,
+            Some(path) if path == Path::new("none") => Socket::None,
+            Some(path) => Socket::At(path.to_owned()),
+        },
         inputs: inputs.clone(),
     };
     daemon::start(release, options, inherited)
