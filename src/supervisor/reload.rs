@@ -123,7 +123,10 @@ impl Supervisor {
                     }
                 }
             }
-            counts.push((type_index, self.types[type_index].wanted(), count));
+            let kind = &mut self.types[type_index];
+            // A mistake in what was read must not end everybody else.
+            kind.record = Record::Ran;
+            counts.push((type_index, kind.wanted(), count));
         }
         let gone: Vec<TypeName> =
             removed.iter().map(|type_index| self.types[*type_index].newest().name.clone()).collect();
@@ -140,7 +143,6 @@ impl Supervisor {
             }
         }
         for type_index in restarts {
-            self.types[type_index].record = Record::Ran;
             let numbers = 1..=self.types[type_index].wanted();
             let keys: Vec<SlotKey> = numbers
                 .map(|number| SlotKey { type_index, number })

@@ -71,7 +71,7 @@ impl Supervisor {
             Outcome::NotStarted { .. } => true,
             Outcome::Exited { .. } => found_by == FoundBy::Shell && (code == 126 || code == 127),
         };
-        let ran = |slot: &Slot| matches!(slot.phase, Phase::Running { life, .. } if now - life.since >= RAN);
+        let ran = |slot: &Slot| slot.phase.led().is_some_and(|life| now - life.since >= RAN);
         if !unusable || uptime >= RAN || (kind.record == Record::Blank && kind.slots.iter().any(ran)) {
             kind.record = Record::Ran;
         }

@@ -93,6 +93,8 @@ pub(crate) enum Signals {
 #[derive(Clone, Debug)]
 struct Being {
     slot: SlotKey,
+    /// Whether what it leaves behind is let be, as far as was known when it was born.
+    leaves: bool,
     leader: Pid,
     leader_lives: bool,
     nature: Nature,
@@ -340,8 +342,7 @@ impl World {
 
     /// How many instances are alive, those aside of which only what was let be is.
     pub(crate) fn survivors(&self) -> usize {
-        let leave = |being: &Being| self.core.leaves(being.slot);
-        self.beings.values().filter(|being| being.leader_lives || !leave(being)).count()
+        self.beings.values().filter(|being| being.leader_lives || !being.leaves).count()
     }
 
     /// The processes of an instance that are alive.
@@ -403,6 +404,7 @@ impl World {
         let members = script.descendants.iter().map(|descendant| (self.new_pid(), *descendant)).collect();
         let being = Being {
             slot,
+            leaves: self.core.leaves(slot),
             leader,
             leader_lives: true,
             nature: script.leader,

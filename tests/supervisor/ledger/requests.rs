@@ -126,15 +126,13 @@ impl Ledger {
             };
             let wanted = wanted.min(member.max.unwrap_or(u32::MAX));
             let (count, says) = before.unwrap_or((0, Says::Plan));
-            if *program == Program::Changed {
-                self.ran.insert(*type_index);
-                if before.is_some() {
-                    let kept = 1..=count.min(wanted);
-                    let kept = kept.map(|number| SlotKey { type_index: *type_index, number });
-                    let kept: Vec<SlotKey> = kept.filter(|key| !self.place(*key).held).collect();
-                    for key in kept {
-                        self.raise(key);
-                    }
+            self.ran.insert(*type_index);
+            if *program == Program::Changed && before.is_some() {
+                let kept = 1..=count.min(wanted);
+                let kept = kept.map(|number| SlotKey { type_index: *type_index, number });
+                let kept: Vec<SlotKey> = kept.filter(|key| !self.place(*key).held).collect();
+                for key in kept {
+                    self.raise(key);
                 }
             }
             if before.is_none() || wanted != count {
