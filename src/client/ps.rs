@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::conclude;
-use super::connection::{Connection, Trouble, Whereabouts, printable, read};
+use super::connection::{Connection, Trouble, Whereabouts, read};
 use crate::api::{Formation, LastExit, ProcessStatus, State, Status, brief};
 use crate::stream::Choice;
 
@@ -36,7 +36,7 @@ fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mu
         }
         Shape::Table(color) => {
             let paint = if color.holds_for(out) { Paint::Coloured } else { Paint::Plain };
-            out.write_all(printable(&table(&read(&answer)?, paint)).as_bytes())?;
+            out.write_all(table(&read(&answer)?, paint).as_bytes())?;
         }
     }
     Ok(0)

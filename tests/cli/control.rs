@@ -158,10 +158,7 @@ fn t80_a_refusal_is_told_as_it_is() {
         .code(1)
         .stderr("error: `wbe` means nobody; the types are `web`\u{fffd}[2J\n")
         .run();
-    test(&fake, "stop web")
-        .code(1)
-        .stderr_says(&["error: the supervisor cannot be understood: it answered 500"])
-        .run();
+    test(&fake, "stop web").code(1).stderr_says(&["error: the supervisor answered 500"]).run();
 }
 
 #[test]
@@ -173,7 +170,7 @@ fn an_answer_that_breaks_off_is_an_error() {
     test(&fake, "stop").code(1).stderr_says(&["closed the connection before it had answered"]).run();
     test(&fake, "scale")
         .code(1)
-        .stderr_says(&["cannot be understood", "`supervise --version` of both"])
+        .stderr_says(&["error: the supervisor gave an answer that cannot be read", "`supervise --version`"])
         .run();
 }
 

@@ -85,7 +85,7 @@ impl Fake {
     }
 }
 
-/// Answers requests on one connection until its end; what has no answer ends it.
+/// Answers requests on one connection until its end; what has no answer ends it, and an answer that says so.
 fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
@@ -110,6 +110,9 @@ fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> 
         asked.lock().ok()?.push(said.trim_end().to_owned());
         let answer = answers.lock().ok()?.get(&request)?.clone();
         (&mut &*stream).write_all(&answer).ok()?;
+        if answer.windows(17).any(|bytes| bytes == b"connection: close") {
+            return None;
+        }
     }
 }
 

@@ -72,6 +72,17 @@ fn an_unknown_target_is_an_error() {
 }
 
 #[test]
+fn a_supervisor_that_is_killed_leaves_an_error_behind_its_last_line() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let fake = Fake::new().answers_raw("GET /v1/events?follow=true", format!("{head}3\r\n{{}}\n\r\n"));
+    test(&fake, "events -f")
+        .stdout("{}\n")
+        .code(1)
+        .stderr("error: the supervisor is gone, without having ended\n")
+        .run();
+}
+
+#[test]
 fn a_line_is_shown_as_soon_as_it_is_there_and_a_reader_that_goes_away_is_no_fault() {
     // A chunk with half a line, one with the rest and another half; then silence without an end.
     let (first, rest) = LINES.split_at(40);

@@ -146,6 +146,6 @@ fn what_hears_but_never_answers_is_named() {
     let test = Test::new("ps --socket s");
     let _listener = std::os::unix::net::UnixListener::bind(test.directory().join("s")).expect("it is ours");
     let begin = Instant::now();
-    test.code(1).stderr_says(&["it has not answered for 10 seconds"]).run();
+    test.code(1).stderr_says(&["error: the supervisor has not answered for 10 seconds"]).run();
     assert!(begin.elapsed() > Duration::from_secs(9), "it waits a while");
 }

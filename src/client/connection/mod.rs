@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use self::link::Link;
 
 pub use self::search::Whereabouts;
-pub(super) use self::trouble::{Trouble, printable};
+pub(super) use self::trouble::Trouble;
 
 /// For how long a supervisor may think about what it can answer at once: one that is stopped by SIGSTOP, or on a machine
 /// that is out of memory, is better named than waited for.
@@ -129,7 +129,8 @@ impl Connection {
         }
         let mut body = response.into_body();
         while let Some(frame) = self.runtime.block_on(body.frame()) {
-            if let Ok(bytes) = frame.map_err(|error| broken(&error))?.into_data() {
+            let frame = frame.map_err(|_| Trouble::Broken("is gone, without having ended".to_owned()))?;
+            if let Ok(bytes) = frame.into_data() {
                 piece(&bytes)?;
             }
         }
@@ -175,7 +176,8 @@ impl Connection {
 /// It is not what we know: the supervisor is of another version.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
     serde_json::from_slice(body).map_err(|error| {
-        Trouble::Broken(format!("{error}; `supervise --version` of both has to be the same"))
+        let help = "`supervise --version` has to be the same for both";
+        Trouble::Broken(format!("gave an answer that cannot be read: {error}\n  help: {help}"))
     })
 }
 
@@ -194,16 +196,16 @@ async fn in_time<T>(
     match patience {
         None => answer.await,
         Some(patience) => timeout(patience, answer).await.unwrap_or_else(|_| {
-            Err(Trouble::Broken(format!("it has not answered for {} seconds", patience.as_secs())))
+            Err(Trouble::Broken(format!("has not answered for {} seconds", patience.as_secs())))
         }),
     }
 }
 
 fn broken(error: &hyper::Error) -> Trouble {
     Trouble::Broken(if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        "it closed the connection before it had answered".to_owned()
+        "closed the connection before it had answered".to_owned()
     } else {
-        error.to_string()
+        format!("broke the rules of HTTP: {error}")
     })
 }
 
@@ -219,6 +221,6 @@ fn refusal(status: StatusCode, body: &[u8]) -> Trouble {
     }
     match serde_json::from_slice(body) {
         Ok(Body { error: Reason { code, message } }) => Trouble::Refused { code, message },
-        Err(_) => Trouble::Broken(format!("it answered {status}")),
+        Err(_) => Trouble::Broken(format!("answered {status}")),
     }
 }

@@ -39,7 +39,7 @@ pub(in crate::client) enum Trouble {
         /// Why, as a sentence.
         message: String,
     },
-    /// The conversation broke off, or made no sense.
+    /// The conversation broke off, or made no sense: what the supervisor did, as the end of a sentence.
     Broken(String),
     /// Our own output, or a system call of ours.
     System(io::Error),
@@ -116,7 +116,7 @@ impl fmt::Display for Trouble {
             ),
             Trouble::Usage(reason) => f.write_str(reason),
             Trouble::Refused { message, .. } => f.write_str(&printable(message)),
-            Trouble::Broken(reason) => write!(f, "the supervisor cannot be understood: {reason}"),
+            Trouble::Broken(reason) => write!(f, "the supervisor {reason}"),
             Trouble::System(error) => write!(f, "{error}"),
         }
     }
@@ -134,7 +134,7 @@ impl fmt::Display for Running {
 }
 
 /// What others say, without what a terminal would take for a command.
-pub(in crate::client) fn printable(text: &str) -> String {
+fn printable(text: &str) -> String {
     let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
     text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
