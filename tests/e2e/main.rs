@@ -21,3 +21,4 @@ mod spawning;
 mod stop;
 mod stream;
 mod users;
+mod verbs;
