@@ -3,6 +3,8 @@
 //! `--trace` on a FIFO that nobody reads holds the background up before it has started anything.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::harness::{
@@ -77,8 +79,8 @@ fn nothing_of_the_terminal_is_left_in_the_background_and_its_end_ends_nothing() 
     // proc_pid_stat(5): state, parent, group, session, terminal.
     assert_eq!((fields[3], fields[4]), (pid.to_string().as_str(), "0"), "{line}");
     for fd in 0..3 {
-        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
-        assert_eq!(link, Path::new("/dev/null"));
+        let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+        assert_eq!(target, Path::new("/dev/null"));
     }
     assert!(is_alive(pid));
     background.stop();
@@ -138,6 +140,36 @@ fn the_log_file_has_every_line_whole_and_is_opened_again_on_hup() {
     let all = [ticks(&transcript(&moved)), ticks(&transcript(&log))].concat();
     assert!(all.iter().copied().eq(1..=u32::try_from(all.len()).unwrap()), "{all:?}");
     assert_eq!(transcript(&log).events("ended", "").len(), 1, "{}", transcript(&log));
+}
+
+#[test]
+fn without_a_log_file_the_lines_can_be_had_from_the_socket() {
+    let start = Supervise::with("job: chaos say hello partial prompt exit 0\nkeep: chaos sleep 1h\n");
+    let background = Background::of(&start.args(["-D"]));
+    let runtime = fs::read_dir(background.run.directory().top().join("runtime/supervise")).unwrap();
+    let mut files = runtime.map(|entry| entry.unwrap().path());
+    let path = files.find(|path| path.extension().is_some_and(|extension| extension == "sock"));
+    let mut socket = UnixStream::connect(path.expect("there is a socket")).unwrap();
+    socket.write_all(b"GET /v1/logs?target=job.1 HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let mut said = Transcript::default();
+    answer.lines().for_each(|line| said.add_out(line.as_bytes()));
+    assert_eq!(*said.said("job.1"), ["hello", "prompt"], "{said}");
+    assert_eq!(said.events("exited", "job.1").len(), 1, "{said}");
+    background.stop();
+}
+
+#[test]
+fn who_is_second_is_told_so_in_the_foreground() {
+    let start = Supervise::with("web: chaos sleep 1h\n").args(["-D"]);
+    let background = Background::of(&start);
+    let mut second = start.start();
+    let seen = second.ends_with(1);
+    let said = format!("already running here (pid {})", background.pid);
+    assert!(seen.err_text().contains(&said), "{seen}");
+    assert!(is_alive(background.pid));
+    background.stop();
 }
 
 #[test]
