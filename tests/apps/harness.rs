@@ -69,6 +69,8 @@ impl Project {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
         command.args(arguments).current_dir(&self.root).stdin(Stdio::null()).env_remove("PORT");
+        // Its socket is to go with the project.
+        command.env("XDG_RUNTIME_DIR", &self.root);
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("SUPERVISE_")) {
             command.env_remove(name);

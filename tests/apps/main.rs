@@ -8,5 +8,6 @@ mod families;
 mod first_minute;
 mod harness;
 mod npm;
+mod openapi;
 mod readme;
 mod servers;

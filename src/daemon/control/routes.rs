@@ -325,6 +325,18 @@ impl<'de> Deserialize<'de> for Count {
                 Ok(Count(Change::To(count)))
             }
 
+            // `6.0` is as good a whole number as `6` (JSON Schema, validation section 6.1.1).
+            fn visit_f64<E: de::Error>(self, count: f64) -> Result<Count, E> {
+                let whole = count.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&count);
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "it was looked at"
+                )]
+                let to = whole.then_some(Count(Change::To(count as u32)));
+                to.ok_or_else(|| E::invalid_value(de::Unexpected::Float(count), &self))
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Count, E> {
                 let digits = text.strip_prefix(['+', '-']).filter(|digits| is_digits(digits));
                 let by = digits.and_then(|_| text.parse().ok());

@@ -1,4 +1,4 @@
-//! The OpenAPI document that a run serves, held against what the same run answers.
+//! The `OpenAPI` document that a run serves, held against what the same run answers.
 
 use std::collections::BTreeSet;
 use std::path::Path;
