@@ -1,7 +1,8 @@
 //! One run of one side: a supervisor with its children, and the end of all of them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -87,7 +88,7 @@ impl Run {
             (End::Once, Form::Shell) => format!("{child}; :"),
         };
         let mut supervisor = match side {
-            Side::Ours => ours(&directory, job, &command)?,
+            Side::Ours => ours(place, &directory, job, &command)?,
             Side::Floor => floor(place, job, &command),
         };
         supervisor
@@ -210,7 +211,7 @@ fn children() -> Vec<Pid> {
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
-fn ours(directory: &Path, job: Job, command: &str) -> io::Result<Command> {
+fn ours(place: &Place, directory: &Path, job: Job, command: &str) -> io::Result<Command> {
     // `web` is started again whatever its exit code, every other type is not after a 0.
     let process_type = match job.end {
         End::Restart => "web",
@@ -219,6 +220,11 @@ fn ours(directory: &Path, job: Job, command: &str) -> io::Result<Command> {
     let procfile = directory.join("Procfile");
     fs::write(&procfile, format!("{process_type}: {command}\n"))?;
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_supervise"));
+    // The same for all rounds, and nobody else's.
+    let runtime = place.scratch.join("runtime");
+    fs::create_dir_all(&runtime)?;
+    fs::set_permissions(&runtime, Permissions::from_mode(0o700))?;
+    supervise.env("XDG_RUNTIME_DIR", runtime);
     supervise.arg("start").arg("-f").arg(procfile).arg(format!("{process_type}={}", job.count));
     for (name, _) in std::env::vars_os() {
         if name == "PORT" || name.to_string_lossy().starts_with("SUPERVISE_") {
