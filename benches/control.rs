@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn measure_all(seconds: u32) -> io::Result<()> {
     let writer = compile(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-    let writes = |rate: u32| format!("{} {rate}", writer.display());
+    let at = |rate: u32| format!("{} {rate}", writer.display());
     println!(
         "| `ps`, {RATE} a second on one connection | p50 | p99 | worst | bound |\n|---|---|---|---|---|"
     );
@@ -58,12 +58,12 @@ fn measure_all(seconds: u32) -> io::Result<()> {
 
     let idle = paced(Run::begin("sleep 1h", 100, Reader::Reads)?)?;
     idle.print("100 idle children", "");
-    let written = paced(Run::begin(&writes(100), 100, Reader::Reads)?)?;
+    let written = paced(Run::begin(&at(100), 100, Reader::Reads)?)?;
     let ratio = written.at(99).as_secs_f64() / idle.at(99).as_secs_f64();
     written.print("100 children that write 100 lines a second each", &format!("p99 {ratio:.2} x idle <= 3"));
-    let flood = paced(Run::begin(&writes(0), 8, Reader::Reads)?)?;
+    let flood = paced(Run::begin(&at(0), 8, Reader::Reads)?)?;
     flood.print("8 children that write as fast as they can", "p99 <= 20 ms");
-    let stopped = paced(Run::begin(&writes(0), 8, Reader::Stands)?)?;
+    let stopped = paced(Run::begin(&at(0), 8, Reader::Stands)?)?;
     stopped.print("the same, and nobody reads", "p99 <= 20 ms");
 
     let run = Run::begin("sleep 1h", 0, Reader::Reads)?;

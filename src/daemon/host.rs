@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use nix::errno::Errno;
@@ -12,14 +14,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Answer, InstanceId, Pid, Request, RequestId, Signal, SlotName};
+use crate::api::{Answer, InstanceId, Notice, Pid, Request, RequestId, Signal, SlotName};
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Release, Stderr};
-use crate::stream::{Channel, Source, Stream};
+use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::Fact;
 use super::clock::Clock;
-use super::control::Control;
+use super::control::{Control, Place};
 use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, LeaderState, Strangers};
 use super::inherited::Inherited;
@@ -68,7 +70,6 @@ pub(super) struct Tools {
     /// Where a type's spec is silent about stderr.
     pub(super) stderr: Stderr,
     pub(super) stream: Stream,
-    pub(super) control: Option<Control>,
     /// Where the files are.
     pub(super) inputs: Inputs,
     /// The loop's queue.
@@ -79,7 +80,7 @@ impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
     pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
-        let Tools { mark, inherited, stderr, stream, control, inputs, facts } = tools;
+        let Tools { mark, inherited, stderr, stream, inputs, facts } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {
@@ -96,7 +97,7 @@ impl Host {
             stderr,
             family: Family::new(mark, strangers),
             stream,
-            control,
+            control: None,
             newborn: Vec::new(),
             clock: Clock::start(),
             exit: None,
@@ -110,6 +111,14 @@ impl Host {
     /// The exit code and how to take leave, once `Exit` was ordered.
     pub(super) fn exit(&self) -> Option<(u8, Farewell)> {
         self.exit
+    }
+
+    /// From now on clients are answered. Where that cannot be, it is said, and the formation goes on.
+    pub(super) fn serve(&mut self, place: Place, listener: UnixListener, history: Arc<History>) {
+        match Control::start(place, listener, self.facts.clone(), history) {
+            Ok(control) => self.control = Some(control),
+            Err(error) => self.stream.notice(Notice::NoControl { reason: error.to_string() }),
+        }
     }
 
     /// Gives back the stream, for its last words, and the control socket, for its last answers.

@@ -1,6 +1,6 @@
 //! Does what the supervisor decides: the loop, spawning, reaping, signals.
 //!
-//! The loop ([`run`]) has two arms, a bounded queue of facts and a sleep until the supervisor's deadline. Everything
+//! The loop ([`turn`]) has two arms, a bounded queue of facts and a sleep until the supervisor's deadline. Everything
 //! else is a function that performs one action and comes back. It runs on the main thread, spawns there and reaps
 //! there; it never waits for a child, a client or the reader of our stdout.
 
@@ -39,7 +39,7 @@ use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
-use control::{Asked, Control, NoPlace, Place, Record};
+use control::{Asked, NoPlace, Place, Record};
 use detach::Readiness;
 use host::{Host, Tools};
 use proc::Stat;
@@ -218,15 +218,21 @@ async fn run(
     }
 
     let mark = leftovers::mark(&project);
-    let control =
-        place.map(|(place, listener)| Control::start(place, listener, facts.clone(), history)).transpose()?;
-    let tools = Tools { mark, inherited, stderr, stream, control, inputs: options.inputs, facts };
+    let tools = Tools { mark, inherited, stderr, stream, inputs: options.inputs, facts };
     let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
     }
 
-    live(&mut supervisor, &mut host, &mut queue).await;
+    let mut due = Due::default();
+    turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
+    // Clients may connect already, and wait; the first children do not wait for that.
+    if let Some((place, listener)) = place {
+        host.serve(place, listener, history);
+    }
+    while host.exit().is_none() {
+        turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
+    }
 
     let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
     let (stream, control) = host.into_parts();
@@ -287,41 +293,52 @@ fn await_readiness(supervisor: &mut Traced, host: &mut Host, readiness: Readines
     });
 }
 
-/// The loop, until the exit is ordered.
-async fn live(supervisor: &mut Traced, host: &mut Host, queue: &mut mpsc::Receiver<Fact>) {
-    let (mut burials_due, mut mourned) = (false, 0);
-    while host.exit().is_none() {
-        // 1. Wait for a fact; where more is to be done than one turn does, hear only who has something to say by now.
-        let due = is_due(supervisor, host);
-        let mut fact = if burials_due || due {
-            let_others_speak().await;
-            queue.try_recv().ok()
-        } else {
-            next_fact(queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
-        };
-        // No more than may wait at once: clients that ask without end shall not keep us from what is due.
-        for heard in 1..=QUEUE {
-            let Some(next) = fact.take() else { break };
-            burials_due |= hear(supervisor, host, next) == Heard::Death;
-            if host.exit().is_some() {
-                // What comes now is for whoever says farewell.
-                return;
-            }
-            if heard < QUEUE {
-                fact = queue.try_recv().ok();
-            }
+/// What one turn of the loop leaves to the next.
+#[derive(Debug, Default)]
+struct Due {
+    /// Children may have ended.
+    burials: bool,
+    /// So often the dead went before what is due.
+    mourned: u32,
+}
+
+/// One turn of the loop; after the last of them the exit is ordered.
+async fn turn(
+    supervisor: &mut Traced,
+    host: &mut Host,
+    queue: &mut mpsc::Receiver<Fact>,
+    Due { burials, mourned }: &mut Due,
+) {
+    // 1. Wait for a fact; where more is to be done than one turn does, hear only who has something to say by now.
+    let due = is_due(supervisor, host);
+    let mut fact = if *burials || due {
+        let_others_speak().await;
+        queue.try_recv().ok()
+    } else {
+        next_fact(queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
+    };
+    // No more than may wait at once: clients that ask without end shall not keep us from what is due.
+    for heard in 1..=QUEUE {
+        let Some(next) = fact.take() else { break };
+        *burials |= hear(supervisor, host, next) == Heard::Death;
+        if host.exit().is_some() {
+            // What comes now is for whoever says farewell.
+            return;
         }
-        // 2. Look after the dead. We may be late (SIGSTOP, a busy machine): who ended in time is not to be killed for that.
-        if burials_due || due {
-            burials_due = bury(supervisor, host);
+        if heard < QUEUE {
+            fact = queue.try_recv().ok();
         }
-        // 3. Do what is due.
-        if due && burials_due && mourned < MOURNING {
-            mourned += 1;
-        } else if due && host.exit().is_none() {
-            mourned = 0;
-            step(supervisor, host, Event::Woke);
-        }
+    }
+    // 2. Look after the dead. We may be late (SIGSTOP, a busy machine): who ended in time is not to be killed for that.
+    if *burials || due {
+        *burials = bury(supervisor, host);
+    }
+    // 3. Do what is due.
+    if due && *burials && *mourned < MOURNING {
+        *mourned += 1;
+    } else if due && host.exit().is_none() {
+        *mourned = 0;
+        step(supervisor, host, Event::Woke);
     }
 }
 
