@@ -63,7 +63,7 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
         Wanted::Version => Ok(json(StatusCode::OK, &Ourselves::new())),
         Wanted::Processes => {
             let mut status = status(server).await?;
-            server.usage.borrow_mut().add_to(&mut status);
+            server.usage.add_to(&mut status).await;
             Ok(json(StatusCode::OK, &status))
         }
         Wanted::Formation => Ok(json(StatusCode::OK, &status(server).await?.formation)),

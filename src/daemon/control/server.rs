@@ -41,7 +41,7 @@ pub(super) struct Server {
     pub(super) history: Arc<History>,
     /// Rung when the history has something new.
     pub(super) bell: Arc<Notify>,
-    pub(super) usage: RefCell<Usage>,
+    pub(super) usage: Rc<Usage>,
     seats: RefCell<Vec<Rc<Seat>>>,
     standing: Rc<Cell<usize>>,
     ending: Cell<Ending>,
@@ -106,7 +106,7 @@ impl Server {
             facts,
             history,
             bell,
-            usage: RefCell::new(Usage::new()),
+            usage: Usage::new(),
             seats: RefCell::default(),
             standing: Rc::default(),
             ending: Cell::new(Ending::No),

@@ -4,12 +4,15 @@
 //! Read from /proc in one pass over all processes, and kept for a moment: whoever asks a thousand times a second is told
 //! the same.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
+use tokio::sync::Notify;
 
 use crate::api::Status;
 
@@ -21,10 +24,29 @@ pub(super) struct Usage {
     us: i32,
     page: u64,
     ticks_per_second: u64,
-    seen: HashMap<i32, Seen>,
-    when: Option<Instant>,
+    seen: RefCell<HashMap<i32, Seen>>,
+    look: Cell<Look>,
+    /// Rung at the end of each look.
+    seen_anew: Notify,
     /// The marks of leaders and adopted children; a process has the same for life.
-    marks: HashMap<Born, Option<Vec<u8>>>,
+    marks: RefCell<HashMap<Born, Option<Vec<u8>>>>,
+}
+
+/// When somebody looked.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    /// Not yet.
+    Never,
+    /// Now; whether anything was seen before.
+    Now(Before),
+    /// Then.
+    At(Instant),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    Something,
 }
 
 /// What one instance uses.
@@ -59,34 +81,61 @@ const FRESH: Duration = Duration::from_millis(500);
 /// ... and for so long where somebody was born since: while a thousand are started, /proc is not read a thousand times.
 const FRESH_WITHOUT_SOME: Duration = Duration::from_millis(100);
 
+/// Whoever asks first waits so long for an answer that has these numbers: a look at a thousand processes takes 15 ms.
+const UNTIL_SEEN_FIRST: Duration = Duration::from_secs(1);
+
+/// Whoever asks later waits so long for newer ones, and then gets the old ones.
+const UNTIL_SEEN_ANEW: Duration = Duration::from_millis(8);
+
+/// So many processes are looked at before others have their turn: half a millisecond.
+const AT_A_TIME: usize = 32;
+
 impl Usage {
-    pub(super) fn new() -> Usage {
+    pub(super) fn new() -> Rc<Usage> {
         // Both are there on every Linux; the fallbacks are what nearly every Linux says.
         let ask = |what, usual| {
             let answer = sysconf(what).ok().flatten();
             answer.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0).unwrap_or(usual)
         };
-        Usage {
+        Rc::new(Usage {
             us: std::process::id().try_into().unwrap_or(0),
             page: ask(SysconfVar::PAGE_SIZE, 4096),
             ticks_per_second: ask(SysconfVar::CLK_TCK, 100),
-            seen: HashMap::new(),
-            when: None,
-            marks: HashMap::new(),
-        }
+            seen: RefCell::default(),
+            look: Cell::new(Look::Never),
+            seen_anew: Notify::new(),
+            marks: RefCell::default(),
+        })
     }
 
     /// Adds what is known to a status. Where there is no leader, nothing is.
-    pub(super) fn add_to(&mut self, status: &mut Status) {
+    pub(super) async fn add_to(self: &Rc<Self>, status: &mut Status) {
         let leaders: Vec<i32> =
             status.processes.iter().filter_map(|process| Some(process.pid?.raw())).collect();
-        let all_seen = leaders.iter().all(|leader| self.seen.contains_key(leader));
-        let fresh = if all_seen { FRESH } else { FRESH_WITHOUT_SOME };
-        if self.when.is_none_or(|when| when.elapsed() >= fresh) {
-            self.look(&leaders);
+        let seen_anew = self.seen_anew.notified();
+        if !self.is_fresh(&leaders) {
+            let before = match self.look.get() {
+                Look::Never => Some(Before::Nothing),
+                Look::At(_) => Some(Before::Something),
+                Look::Now(_) => None,
+            };
+            if let Some(before) = before {
+                self.look.set(Look::Now(before));
+                tokio::task::spawn_local(Rc::clone(self).look(leaders));
+            }
         }
+        let patience = match self.look.get() {
+            Look::Now(Before::Nothing) => UNTIL_SEEN_FIRST,
+            Look::Now(Before::Something) => UNTIL_SEEN_ANEW,
+            Look::Never | Look::At(_) => Duration::ZERO,
+        };
+        if !patience.is_zero() {
+            // Whoever will not wait for the new is told the old.
+            let _ = tokio::time::timeout(patience, seen_anew).await;
+        }
+        let seen = self.seen.borrow();
         for process in &mut status.processes {
-            let seen = process.pid.and_then(|pid| self.seen.get(&pid.raw())).filter(|seen| seen.met);
+            let seen = process.pid.and_then(|pid| seen.get(&pid.raw())).filter(|seen| seen.met);
             let Some(seen) = seen else { continue };
             process.rss_bytes = Some(seen.rss_pages * self.page);
             process.cpu_ms = Some(seen.cpu_ticks * 1000 / self.ticks_per_second);
@@ -94,12 +143,26 @@ impl Usage {
         }
     }
 
-    fn look(&mut self, leaders: &[i32]) {
-        let everybody = everybody();
-        let us = self.us;
-        let known = std::mem::take(&mut self.marks);
+    fn is_fresh(&self, leaders: &[i32]) -> bool {
+        let seen = self.seen.borrow();
+        let all_seen = leaders.iter().all(|leader| seen.contains_key(leader));
+        let fresh = if all_seen { FRESH } else { FRESH_WITHOUT_SOME };
+        match self.look.get() {
+            Look::Never | Look::Now(_) => false,
+            Look::At(when) => when.elapsed() < fresh,
+        }
+    }
+
+    /// One pass over all processes, some at a time: whoever asks for something else meanwhile is answered.
+    async fn look(self: Rc<Self>, leaders: Vec<i32>) {
+        let mut everybody = BTreeMap::new();
+        for some in proc::pids().chunks(AT_A_TIME) {
+            everybody.extend(some.iter().filter_map(|pid| Some((*pid, Stat::of(*pid)?))));
+            tokio::task::yield_now().await;
+        }
+        let known = self.marks.take();
         let mut marks = HashMap::new();
-        let seen = measure(&everybody, leaders, us, |stat| {
+        let seen = measure(&everybody, &leaders, self.us, |stat| {
             let born = (stat.pid, stat.start);
             let mark = known.get(&born).cloned().unwrap_or_else(|| proc::variable(stat.pid, MARK));
             // Between fork and exec a process has our environment, and another one in a moment.
@@ -108,7 +171,10 @@ impl Usage {
             }
             mark
         });
-        (self.seen, self.marks, self.when) = (seen, marks, Some(Instant::now()));
+        self.seen.replace(seen);
+        self.marks.replace(marks);
+        self.look.set(Look::At(Instant::now()));
+        self.seen_anew.notify_waiters();
     }
 }
 
@@ -175,18 +241,15 @@ fn owner(
     found
 }
 
-fn everybody() -> BTreeMap<i32, Stat> {
-    let mut line = [0; 1024];
-    let read = |pid: i32| {
+impl Stat {
+    fn of(pid: i32) -> Option<Stat> {
+        let mut line = [0; 1024];
         let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
         // The kernel makes it up at once; it is shorter than this.
         let length = file.read(&mut line).ok()?;
-        Some((pid, Stat::parse(pid, &line[..length])?))
-    };
-    proc::pids().into_iter().filter_map(read).collect()
-}
+        Stat::parse(pid, &line[..length])
+    }
 
-impl Stat {
     fn parse(pid: i32, line: &[u8]) -> Option<Stat> {
         // The name may contain anything, blanks and parentheses too; nothing after it does.
         let close = memchr::memrchr(b')', line)?;
@@ -217,6 +280,13 @@ mod tests {
             Stat { pid, state: b'S', parent, group, cpu_ticks: used, start: used, rss_pages: used }
         };
         processes.iter().map(stat).map(|stat| (stat.pid, stat)).collect()
+    }
+
+    fn look_at(leader: i32) -> Seen {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let usage = Usage::new();
+        runtime.block_on(Rc::clone(&usage).look(vec![leader]));
+        usage.seen.borrow()[&leader]
     }
 
     const US: i32 = 2;
@@ -281,11 +351,9 @@ mod tests {
     }
 
     #[test]
-    fn we_ourselves_use_memory_and_nobody_looks_twice_at_once() {
+    fn we_ourselves_use_memory() {
         let us = i32::try_from(std::process::id()).expect("a pid fits");
-        let mut usage = Usage::new();
-        usage.look(&[us]);
-        let seen = usage.seen[&us];
+        let seen = look_at(us);
         assert!(seen.rss_pages > 0 && seen.met, "{seen:?}");
         assert!(!seen.suspended);
     }
@@ -302,12 +370,7 @@ mod tests {
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).expect("it says its child");
         let child: i32 = said.trim().parse().expect("a pid");
         let pid = i32::try_from(leader.id()).expect("a pid fits");
-        let look = || {
-            let mut usage = Usage::new();
-            usage.look(&[pid]);
-            let alone = everybody().get(&pid).map_or(0, |stat| stat.rss_pages);
-            (usage.seen[&pid], alone)
-        };
+        let look = || (look_at(pid), Stat::of(pid).map_or(0, |stat| stat.rss_pages));
         let until = |what: &str, so: &dyn Fn((Seen, u64)) -> bool| {
             let deadline = Instant::now() + Duration::from_secs(60);
             while !so(look()) {
