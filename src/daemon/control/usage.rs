@@ -85,7 +85,7 @@ const FRESH_WITHOUT_SOME: Duration = Duration::from_millis(100);
 const UNTIL_SEEN_FIRST: Duration = Duration::from_secs(1);
 
 /// Whoever asks later waits so long for newer ones, and then gets the old ones.
-const UNTIL_SEEN_ANEW: Duration = Duration::from_millis(8);
+const UNTIL_SEEN_ANEW: Duration = Duration::from_millis(4);
 
 /// So many processes are looked at before others have their turn: half a millisecond.
 const AT_A_TIME: usize = 32;
