@@ -208,13 +208,17 @@ async fn run(
         stream.notice(remark);
     }
     tokio::spawn(read_signals(signals, facts.clone()));
-    if !record.was_clean()
-        && let Err(code) = settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await
-    {
-        stream.notice(Notice::Ended { code, because: None });
-        drop(queue);
-        finish(stream);
-        return Ok(code);
+    let mut left = Left::Nobody;
+    if !record.was_clean() {
+        match settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await {
+            Ok(found) => left = found,
+            Err(code) => {
+                stream.notice(Notice::Ended { code, because: None });
+                drop(queue);
+                finish(stream);
+                return Ok(code);
+            }
+        }
     }
 
     let mark = leftovers::mark(&project);
@@ -246,7 +250,7 @@ async fn run(
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }
-    if code != SURVIVED {
+    if code != SURVIVED && left == Left::Nobody {
         record.end_clean();
     }
     Ok(code)
@@ -486,6 +490,15 @@ fn open_stream(
     })
 }
 
+/// Whether anybody of an earlier run is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Not that we know.
+    Nobody,
+    /// `--leftovers ignore`: the next start is to find them again.
+    Somebody,
+}
+
 /// Deals with what an earlier run left behind.
 ///
 /// # Errors
@@ -496,17 +509,17 @@ async fn settle_leftovers(
     wanted: LeftoversOfEarlierRuns,
     stream: &Stream,
     queue: &mut mpsc::Receiver<Fact>,
-) -> Result<(), u8> {
+) -> Result<Left, u8> {
     let found = leftovers::find(project, release);
     if found.is_empty() {
-        return Ok(());
+        return Ok(Left::Nobody);
     }
     let processes: Vec<Process> = found.iter().filter_map(Stat::process).collect();
     let say = |fate| stream.notice(Notice::LeftoversFound { processes, fate });
     match wanted {
         LeftoversOfEarlierRuns::Ignore => {
             say(LeftoversFate::Ignored);
-            Ok(())
+            Ok(Left::Somebody)
         }
         LeftoversOfEarlierRuns::Fail => {
             say(LeftoversFate::Refused);
@@ -517,7 +530,7 @@ async fn settle_leftovers(
             let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
             let find = || leftovers::find(project, release);
             let survivors = match leftovers::stop(find, drain.unwrap_or_default(), queue).await {
-                Ok(survivors) if survivors.is_empty() => return Ok(()),
+                Ok(survivors) if survivors.is_empty() => return Ok(Left::Nobody),
                 Ok(survivors) => survivors,
                 Err(Fact::Signal(Signal::INT)) => return Err(130),
                 Err(_) => return Err(0),

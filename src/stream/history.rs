@@ -1,7 +1,7 @@
 //! What was said lately, for `logs` and `events`: a bounded ring of bytes for each slot and one of notices.
 //!
 //! The stream's thread puts in what it reads, as it reads it: one copy of at most a ring's size a read, and no work for a
-//! line. Lines are put together again by whoever reads ([`Reader`]), in a thread of their own. A reader never slows the
+//! line. Lines are put together again by whoever reads ([`Reader`](super::Reader)), in a thread of their own. A reader never slows the
 //! stream: it holds the lock for as long as a copy takes, and what is overwritten before it comes is counted for it.
 //!
 //! ```text
@@ -85,7 +85,7 @@ impl History {
         Arc::new(History { kept: Mutex::new(kept), awaited: AtomicBool::new(false), bell: OnceLock::new() })
     }
 
-    /// Sets what is called when there is something new for readers that have read everything ([`Read::CaughtUp`]): once for
+    /// Sets what is called when there is something new for readers that have read everything ([`Read::CaughtUp`](super::Read::CaughtUp)): once for
     /// all of them, until one of them has read again. It is called on the stream's thread and must not block.
     ///
     /// The first bell is the only one.

@@ -258,6 +258,11 @@ fn fault_61_leftovers_are_let_be_where_that_was_asked() {
     next.pid_said("web.1", "escapee");
     next.is_stopped();
     assert!(is_alive(escapee));
+    // A good end of ours is none of theirs.
+    let mut third = project.start();
+    assert_eq!(pids(&third.event("leftovers_found", "").json["processes"]), [escapee]);
+    third.pid_said("web.1", "escapee");
+    third.is_stopped();
 }
 
 #[test]
