@@ -253,7 +253,7 @@ fn fault_61_the_next_start_finds_names_and_stops_what_was_left() {
 #[test]
 fn fault_61_leftovers_are_let_be_where_that_was_asked() {
     let (project, _killed, escapee) = killed_run_with_an_escapee();
-    let mut next = project.args(["--leftovers", "ignore"]).start();
+    let mut next = project.clone().args(["--leftovers", "ignore"]).start();
     assert_eq!(next.event("leftovers_found", "").json["fate"], "ignored");
     next.pid_said("web.1", "escapee");
     next.is_stopped();
