@@ -120,7 +120,7 @@ impl fmt::Display for Refusal {
             Refusal::PortTooHigh { slot, port } => {
                 write!(f, "{slot} would get PORT {port}, above 65535; start with a lower --port")
             }
-            Refusal::Invalid { errors } => write!(f, "nothing was changed: {}", errors.trim_end()),
+            Refusal::Invalid { errors } => write!(f, "nothing was changed\n{}", errors.trim_end()),
         }
     }
 }

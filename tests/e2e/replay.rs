@@ -8,6 +8,7 @@ use supervise::daemon::trace::{Beginning, Step};
 use supervise::supervisor::Action;
 
 use crate::harness::{Supervise, send};
+use crate::verbs::says;
 
 /// A value that must not be in any trace.
 const SECRET: &str = "canary-4711";
@@ -76,6 +77,31 @@ fn a_recorded_run_replays_to_the_same_orders_and_states() {
     assert!(!text.contains(SECRET), "a value of the environment is in the trace");
     // The check sees what it looks for: names are there.
     assert!(text.contains("crash") && !text.contains("FROM_FILE"));
+}
+
+#[test]
+fn a_run_that_was_steered_replays_too() {
+    let project = Supervise::with("web: chaos sleep 1h\nworker: chaos sleep 1h\nold: chaos sleep 1h\n")
+        .file(".env", format!("FROM_FILE={SECRET}\n"))
+        .args(["--trace", "trace"]);
+    let path = project.directory().app("trace");
+    let mut run = project.start();
+    run.event("started", "old.1");
+    says(&run, &["scale", "web=3", "worker=0", "--wait"]);
+    says(&run, &["restart", "web", "--wait"]);
+    says(&run, &["stop", "web.2", "--wait"]);
+    says(&run, &["signal", "HUP", "web.1"]);
+    let procfile = "new: chaos sleep 2h\nweb: chaos sleep 2h\nworker: chaos sleep 1h\n";
+    fs::write(run.directory().app("Procfile"), procfile).expect("the directory is ours");
+    says(&run, &["reload", "--wait"]);
+    says(&run, &["shutdown"]);
+    let seen = run.ends_with(0);
+
+    let text = fs::read_to_string(&path).expect("there is a trace");
+    let replayed = replay(&text);
+    assert!(replayed.states.iter().all(|(_, state)| state == "stopped"), "{:?}\n{seen}", replayed.states);
+    assert!(text.contains("\"Requested\"") && text.contains("\"Reply\"") && text.contains("\"Reread\""));
+    assert!(!text.contains(SECRET), "a value of the environment is in the trace");
 }
 
 #[test]

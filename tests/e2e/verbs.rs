@@ -39,7 +39,7 @@ fn ask(run: &Run, words: &[&str]) -> Answer {
 
 /// What it says where all is well.
 #[track_caller]
-fn says(run: &Run, words: &[&str]) -> String {
+pub(crate) fn says(run: &Run, words: &[&str]) -> String {
     let Answer { code, out, err } = ask(run, words);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{words:?}\n{out}\n{}", run.so_far());
     out
