@@ -80,7 +80,8 @@ fn main() -> ExitCode {
 fn prepare() -> io::Result<Place> {
     run::adopt_orphans()?;
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    Ok(Place { floor: compile("floor", &scratch)?, child: compile("child", &scratch)?, scratch })
+    let (floor, child) = (compile("floor", &scratch)?, compile("child", &scratch)?);
+    Ok(Place { floor, child, runtime: Place::runtime(&scratch)?, scratch })
 }
 
 /// Compiles one of the C programs beside this directory.

@@ -31,6 +31,30 @@ pub(crate) struct Place {
     pub(crate) child: PathBuf,
     /// For Procfiles and output; every run has a directory of its own in it.
     pub(crate) scratch: PathBuf,
+    /// Where sockets are, the same for all rounds.
+    pub(crate) runtime: PathBuf,
+}
+
+impl Place {
+    /// A directory for sockets that is nobody else's; in memory where that can be, as /run/user is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn runtime(scratch: &Path) -> io::Result<PathBuf> {
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory } else { scratch };
+        let runtime = place.join(format!("supervise-bench-{}", std::process::id()));
+        fs::create_dir_all(&runtime)?;
+        fs::set_permissions(&runtime, Permissions::from_mode(0o700))?;
+        Ok(runtime)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What stays takes a few bytes until the next boot.
+        let _ = fs::remove_dir_all(&self.runtime);
+    }
 }
 
 /// What a supervisor has to run.
@@ -220,11 +244,7 @@ fn ours(place: &Place, directory: &Path, job: Job, command: &str) -> io::Result<
     let procfile = directory.join("Procfile");
     fs::write(&procfile, format!("{process_type}: {command}\n"))?;
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_supervise"));
-    // The same for all rounds, and nobody else's.
-    let runtime = place.scratch.join("runtime");
-    fs::create_dir_all(&runtime)?;
-    fs::set_permissions(&runtime, Permissions::from_mode(0o700))?;
-    supervise.env("XDG_RUNTIME_DIR", runtime);
+    supervise.env("XDG_RUNTIME_DIR", &place.runtime);
     supervise.arg("start").arg("-f").arg(procfile).arg(format!("{process_type}={}", job.count));
     for (name, _) in std::env::vars_os() {
         if name == "PORT" || name.to_string_lossy().starts_with("SUPERVISE_") {
