@@ -49,8 +49,37 @@ pub(super) struct End {
     first_interrupt: Option<Time>,
     force: Force,
     farewell: Farewell,
-    /// Instead of the drain of each type.
-    drain: Option<Duration>,
+    drain: Drain,
+}
+
+/// How long an instance may take to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// As long as its type says.
+    OfItsType,
+    /// So long, whatever its type says.
+    Instead(Duration),
+    /// As long as its type says, and no longer than this.
+    AtMost(Duration),
+}
+
+impl Drain {
+    /// From the stop signal to SIGKILL, for an instance whose type says `own`.
+    pub(super) fn of(self, own: Duration) -> Duration {
+        match self {
+            Drain::OfItsType => own,
+            Drain::Instead(drain) => drain,
+            Drain::AtMost(most) => own.min(most),
+        }
+    }
+
+    fn at_most(self, most: Duration) -> Drain {
+        match self {
+            Drain::OfItsType => Drain::AtMost(most),
+            Drain::Instead(drain) => Drain::Instead(drain.min(most)),
+            Drain::AtMost(before) => Drain::AtMost(before.min(most)),
+        }
+    }
 }
 
 /// Whether anything had to be killed.
@@ -65,7 +94,7 @@ impl End {
         self.force = Force::Used;
     }
 
-    pub(super) fn drain(&self) -> Option<Duration> {
+    pub(super) fn drain(&self) -> Drain {
         self.drain
     }
 }
@@ -83,7 +112,7 @@ impl Supervisor {
             Signal::QUIT => match (self.habits.terminal, &self.course) {
                 (Terminal::Absent, _) => self.end(step, Cause::Signal(signal), None),
                 (Terminal::Present, Course::Up { .. }) => {
-                    self.begin_end(step, Cause::Signal(signal), None, Goal::Dead, None);
+                    self.begin_end(step, Cause::Signal(signal), None, Goal::Dead, Drain::OfItsType);
                 }
                 (Terminal::Present, Course::Ending(_) | Course::Over) => self.set_goals(step, Goal::Dead),
             },
@@ -121,14 +150,26 @@ impl Supervisor {
     /// Drains everything, unless the end has begun.
     pub(super) fn end(&mut self, step: &mut Step, cause: Cause, failure: Option<Failure>) {
         if matches!(self.course, Course::Up { .. }) {
-            self.begin_end(step, cause, failure, Goal::Down, None);
+            self.begin_end(step, cause, failure, Goal::Down, Drain::OfItsType);
         }
     }
 
-    /// Drains everything by request, with this drain instead of each type's.
+    /// Drains everything by request, with this drain instead of each type's. Where the end has begun, a drain can only bring
+    /// it nearer.
     pub(super) fn shut_down(&mut self, step: &mut Step, drain: Option<Duration>) {
-        if matches!(self.course, Course::Up { .. }) {
-            self.begin_end(step, Cause::Asked, None, Goal::Down, drain);
+        match (&mut self.course, drain) {
+            (Course::Up { .. }, None) => {
+                self.begin_end(step, Cause::Asked, None, Goal::Down, Drain::OfItsType);
+            }
+            (Course::Up { .. }, Some(drain)) => {
+                self.begin_end(step, Cause::Asked, None, Goal::Down, Drain::Instead(drain));
+                self.hasten(step.now + drain);
+            }
+            (Course::Ending(end), Some(drain)) => {
+                end.drain = end.drain.at_most(drain);
+                self.hasten(step.now + drain);
+            }
+            (Course::Ending(_), None) | (Course::Over, _) => {}
         }
     }
 
@@ -138,13 +179,13 @@ impl Supervisor {
         cause: Cause,
         failure: Option<Failure>,
         goal: Goal,
-        drain: Option<Duration>,
+        drain: Drain,
     ) {
         let mut alive: Vec<(TypeName, u32)> = Vec::new();
         let mut longest = Duration::ZERO;
         for (key, _) in self.slots().filter(|(_, slot)| slot.phase.instance().is_some()) {
             let name = &self.member(key).name;
-            longest = longest.max(drain.unwrap_or(self.policy(key).drain));
+            longest = longest.max(drain.of(self.policy(key).drain));
             match alive.last_mut() {
                 Some((last, count)) if last == name => *count += 1,
                 Some(_) | None => alive.push((name.clone(), 1)),
@@ -169,9 +210,6 @@ impl Supervisor {
         let (first_interrupt, force) = (None, Force::Unused);
         self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell, drain });
         self.refuse_waiters(step);
-        if let Some(drain) = drain {
-            self.hasten(step.now + drain);
-        }
         self.set_goals(step, goal);
     }
 

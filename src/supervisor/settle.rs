@@ -143,11 +143,11 @@ impl Supervisor {
 
     /// From the stop signal to SIGKILL.
     pub(super) fn drain(&self, key: SlotKey) -> Duration {
-        let asked = match &self.course {
-            Course::Ending(end) => end.drain(),
-            Course::Up { .. } | Course::Over => None,
-        };
-        asked.unwrap_or(self.policy(key).drain)
+        let own = self.policy(key).drain;
+        match &self.course {
+            Course::Ending(end) => end.drain().of(own),
+            Course::Up { .. } | Course::Over => own,
+        }
     }
 
     /// SIGKILL to whoever of an instance concerns us.

@@ -73,6 +73,8 @@ pub(crate) struct Ledger {
     reading: bool,
     /// The drain that a shutdown asked for.
     drain: Option<Duration>,
+    /// The shortest that was asked for when the end had begun.
+    longest: Option<Duration>,
     newest: u64,
     steps: u64,
 }
@@ -204,6 +206,7 @@ impl Checked {
             asked: BTreeSet::new(),
             reading: false,
             drain: None,
+            longest: None,
             newest: 0,
             steps: 0,
         };

@@ -11,8 +11,13 @@ impl Ledger {
     /// Somebody asks for something, before it is known what comes of it.
     pub(super) fn note_asked(&mut self, now: Time, id: RequestId, request: &Request) {
         self.asked.insert(id);
-        if let (Verb::Shutdown { drain: Some(drain) }, Course::Up) = (&request.verb, self.course) {
-            self.drain = Some(*drain);
+        if let Verb::Shutdown { drain: Some(drain) } = &request.verb {
+            match self.course {
+                Course::Up => self.drain = Some(*drain),
+                Course::Ending { .. } | Course::Over => {
+                    self.longest = Some(self.longest.map_or(*drain, |longest| longest.min(*drain)));
+                }
+            }
             for life in self.lives.values_mut() {
                 life.deadline = life.deadline.map(|deadline| deadline.min(now + *drain));
             }

@@ -39,12 +39,14 @@ impl Ledger {
                 }
                 Action::Stop { slot, instance, target, signal } => {
                     self.check_target(*slot, *instance, *target);
-                    let drain = self.drain;
+                    let (drain, longest) = (self.drain, self.longest);
                     let life = self.life(*slot, *instance);
                     let policy = &step.rules.member(*slot, life.edition).policy;
                     assert_eq!(*signal, policy.stop_signal, "the stop signal of its type");
                     assert_eq!(life.killed, None, "nobody is asked to end who was killed");
-                    life.deadline.get_or_insert(step.now + drain.unwrap_or(policy.drain));
+                    let drain = drain.unwrap_or(policy.drain);
+                    life.deadline
+                        .get_or_insert(step.now + longest.map_or(drain, |longest| drain.min(longest)));
                 }
                 Action::Kill { slot, instance, target } => {
                     self.check_target(*slot, *instance, *target);

@@ -334,6 +334,31 @@ fn a_shutdown_drains_as_long_as_it_says_and_ends_with_0() {
     assert_eq!(world.now, supervise::supervisor::Time::ZERO + ms(13_000), "who drained already, too");
 }
 
+#[test]
+fn a_shutdown_with_a_drain_brings_an_end_that_has_begun_nearer_and_never_puts_it_off() {
+    let slow = || with(member("slow", 1), |policy| policy.drain = ms(60_000));
+    let members = || vec![member("web", 1), slow()];
+    let stubborn = |world: World| world.habit(0, Script::runs().led_by(STUBBORN));
+    let mut world = settled(stubborn(World::new(members())).habit(1, Script::runs().led_by(STUBBORN)));
+    world.signal(Signal::TERM);
+    world.pass(ms(1_000));
+    world.ask(Verb::Shutdown { drain: Some(ms(20_000)) }).expect("it is possible");
+    world.pass(ms(1_000));
+    world.ask(Verb::Shutdown { drain: Some(ms(30_000)) }).expect("it is possible");
+    world.skip();
+    assert_eq!(world.run_to_exit(), 137);
+    world.saw(&[
+        "18.000 web.1 killed: DrainTimeout { drain_ms: 8000 }",
+        "18.000 kill everyone of web.1",
+        "18.000 web.1 died of SIGKILL (after its last words)",
+        "31.000 slow.1 killed: DrainTimeout { drain_ms: 20000 }",
+        "31.000 kill everyone of slow.1",
+        "31.000 slow.1 died of SIGKILL (after its last words)",
+        "31.000 ended with 137",
+        "31.000 exit 137",
+    ]);
+}
+
 /// What the files say when they are read again: each type with its count, and whether its program is the same.
 fn files(types: &[(usize, &str, u32, Program)]) -> Event {
     let reread = |(type_index, name, quantity, program): &(usize, &str, u32, Program)| Reread {
