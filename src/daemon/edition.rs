@@ -1,6 +1,6 @@
 //! What the instances of each type execute, and what they executed before a reload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -29,10 +29,11 @@ pub(super) struct Root {
     pub(super) text: CString,
 }
 
-/// Every type there ever was, with all its editions, counted as the supervisor counts them.
+/// Every type there ever was, with its newest edition and those that somebody still lives by, counted as the supervisor
+/// counts them.
 #[derive(Debug)]
 pub(super) struct Editions {
-    types: Vec<Vec<Edition>>,
+    types: Vec<BTreeMap<usize, Edition>>,
     names: HashMap<TypeName, usize>,
 }
 
@@ -46,13 +47,14 @@ impl Editions {
     /// # Errors
     /// The directory has a NUL in its name.
     pub(super) fn new(release: Release) -> io::Result<Editions> {
-        let types: Vec<Vec<Edition>> = editions(release)?.map(|edition| vec![edition]).collect();
-        let names = types.iter().enumerate().map(|(index, kind)| (kind[0].process_type.name.clone(), index));
+        let types: Vec<BTreeMap<usize, Edition>> =
+            editions(release)?.map(|edition| BTreeMap::from([(0, edition)])).collect();
+        let names = types.iter().enumerate().map(|(index, kind)| (kind[&0].process_type.name.clone(), index));
         Ok(Editions { names: names.collect(), types })
     }
 
     pub(super) fn edition(&self, type_index: usize, edition: usize) -> &Edition {
-        &self.types[type_index][edition]
+        &self.types[type_index][&edition]
     }
 
     /// Holds a release that was read again against what is there.
@@ -69,9 +71,9 @@ impl Editions {
                 unknown += 1;
                 unknown - 1
             });
-            let before = self.types.get(type_index).and_then(|kind| kind.last());
+            let before = self.types.get(type_index).and_then(BTreeMap::last_key_value);
             let program = match before {
-                Some(before) if before.runs_the_same(&edition) => Program::Same,
+                Some((_, before)) if before.runs_the_same(&edition) => Program::Same,
                 Some(_) | None => Program::Changed,
             };
             compared.push((Reread { type_index, member, program }, edition));
@@ -82,21 +84,25 @@ impl Editions {
         Ok((rereads, Candidate { editions: editions.collect() }))
     }
 
-    /// From now on what was read again holds.
-    pub(super) fn adopt(&mut self, candidate: Candidate) {
+    /// From now on what was read again holds; of what held before, what one of these lives by is kept: a type and an edition
+    /// each.
+    pub(super) fn adopt(&mut self, candidate: Candidate, lived_by: &BTreeSet<(usize, usize)>) {
         for (type_index, program, edition) in candidate.editions {
             if type_index == self.types.len() {
                 self.names.insert(edition.process_type.name.clone(), type_index);
-                self.types.push(vec![edition]);
+                self.types.push(BTreeMap::from([(0, edition)]));
                 continue;
             }
             let kind = &mut self.types[type_index];
+            let newest = kind.last_key_value().map_or(0, |(newest, _)| *newest);
             match program {
-                Program::Changed => kind.push(edition),
+                Program::Changed => {
+                    kind.retain(|edition, _| lived_by.contains(&(type_index, *edition)));
+                    kind.insert(newest + 1, edition);
+                }
                 // Its rules may be others.
                 Program::Same => {
-                    kind.pop();
-                    kind.push(edition);
+                    kind.insert(newest, edition);
                 }
             }
         }
@@ -123,4 +129,33 @@ fn editions(release: Release) -> io::Result<impl Iterator<Item = Edition>> {
         prepared,
         root: Rc::clone(&root),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::testing::Scratch;
+    use super::*;
+    use crate::app::{Inputs, plan};
+
+    #[test]
+    fn an_edition_that_nobody_lives_by_is_forgotten_when_the_next_one_comes() {
+        let scratch = Scratch::new();
+        let read = |command: &str| {
+            std::fs::write(scratch.path("Procfile"), format!("web: {command}\n")).expect("it is ours");
+            plan(&Inputs { directory: scratch.path(""), ..Inputs::default() }).expect("it is right")
+        };
+        let mut editions = Editions::new(read("sleep 0")).expect("it has a name");
+        for (newest, kept) in [(1, vec![0]), (2, vec![0]), (3, vec![2]), (4, vec![])] {
+            let (rereads, candidate) =
+                editions.compare(read(&format!("sleep {newest}"))).expect("it has a name");
+            assert_eq!(rereads[0].program, Program::Changed);
+            editions.adopt(candidate, &kept.iter().map(|edition| (0, *edition)).collect());
+            let known: Vec<usize> = editions.types[0].keys().copied().collect();
+            assert_eq!(known, [kept, vec![newest]].concat());
+        }
+        let (rereads, candidate) = editions.compare(read("sleep 4")).expect("it has a name");
+        assert_eq!(rereads[0].program, Program::Same);
+        editions.adopt(candidate, &BTreeSet::new());
+        assert_eq!(editions.types[0].keys().copied().collect::<Vec<_>>(), [4]);
+    }
 }

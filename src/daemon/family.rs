@@ -82,6 +82,11 @@ impl Family {
         self.lives.get(&instance).copied()
     }
 
+    /// The types and editions that instances were started with.
+    pub(super) fn editions(&self) -> BTreeSet<(usize, usize)> {
+        self.lives.values().map(|kin| (kin.slot.type_index, kin.edition)).collect()
+    }
+
     /// Every instance with an unreaped leader, the oldest first.
     pub(super) fn led(&self) -> Vec<Kin> {
         let mut led: Vec<(&InstanceId, &Kin)> =

@@ -23,7 +23,7 @@ use super::Fact;
 use super::clock::Clock;
 use super::control::{Control, Place};
 use super::edition::{Candidate, Edition, Editions};
-use super::family::{Family, LeaderState, Strangers};
+use super::family::{Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::port;
@@ -162,7 +162,7 @@ impl Host {
             }
             Action::Adopt => {
                 if let Some(candidate) = self.candidate.take() {
-                    self.editions.adopt(candidate);
+                    self.editions.adopt(candidate, &self.family.editions());
                 }
             }
             Action::Reply { id, answer } => {
@@ -194,10 +194,10 @@ impl Host {
         let dead = reaper::peek()?;
         let event = self.family.led_by(dead.pid).map(|(instance, slot)| {
             let living = self.family.descendants(instance);
-            match self.leftovers(slot, instance) {
-                Leftovers::Stop => self.watch.over(instance, &living),
+            match self.family.kin(instance).map(|kin| self.leftovers(kin)) {
+                Some(Leftovers::Stop) => self.watch.over(instance, &living),
                 // Nobody waits for them.
-                Leftovers::Leave => {}
+                Some(Leftovers::Leave) | None => {}
             }
             let living = living.iter().filter_map(Stat::process).collect();
             Event::LeaderExited { slot, instance, status: dead.status, living }
@@ -274,9 +274,8 @@ impl Host {
     }
 
     /// What becomes of descendants that outlive the leader of an instance.
-    fn leftovers(&self, slot: SlotKey, instance: InstanceId) -> Leftovers {
-        let edition = self.family.kin(instance).map_or(0, |kin| kin.edition);
-        self.editions.edition(slot.type_index, edition).process_type.policy.leftovers
+    fn leftovers(&self, kin: Kin) -> Leftovers {
+        self.editions.edition(kin.slot.type_index, kin.edition).process_type.policy.leftovers
     }
 
     fn spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize, inbox: &mut VecDeque<Event>) {

@@ -1,5 +1,7 @@
 //! A process type as far as it is decided about: its name, its rules, its count, its slots.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::TypeName;
@@ -68,8 +70,9 @@ impl Member {
 /// A type, what it was and is, and its slots.
 #[derive(Clone, Debug)]
 pub(super) struct Type {
-    /// What is known of it, the oldest first: an instance keeps the rules that it was started with.
-    editions: Vec<Member>,
+    /// What is known of it, counted up from 0: an instance keeps the rules that it was started with. Those that no slot
+    /// knows any more are forgotten.
+    editions: BTreeMap<usize, Member>,
     pub(super) count: Count,
     pub(super) standing: Standing,
     /// Every slot there ever was, from number 1: a slot keeps its history when it is vacant.
@@ -111,34 +114,36 @@ impl Type {
             standing: Standing::Listed,
             slots: (0..member.quantity).map(|_| Slot::new(now, 0)).collect(),
             record,
-            editions: vec![member],
+            editions: BTreeMap::from([(0, member)]),
         }
     }
 
     /// What holds for new instances.
     pub(super) fn newest(&self) -> &Member {
-        // There is one from the beginning, and none is ever taken away.
-        &self.editions[self.newest_edition()]
+        &self.editions[&self.newest_edition()]
     }
 
     pub(super) fn newest_edition(&self) -> usize {
-        self.editions.len() - 1
+        // There is one from the beginning, and the newest is never forgotten.
+        self.editions.last_key_value().map_or(0, |(edition, _)| *edition)
     }
 
     /// What holds for the instance in a slot, or the one that was there last.
     pub(super) fn edition(&self, slot: &Slot) -> &Member {
-        &self.editions[slot.edition]
+        &self.editions[&slot.edition]
     }
 
     /// New rules for the same program: they hold for what runs, too.
     pub(super) fn amend(&mut self, member: Member) {
-        let newest = self.newest_edition();
-        self.editions[newest] = member;
+        self.editions.insert(self.newest_edition(), member);
     }
 
     /// Another program.
     pub(super) fn publish(&mut self, member: Member) {
-        self.editions.push(member);
+        let newest = self.newest_edition() + 1;
+        let known: BTreeSet<usize> = self.slots.iter().map(|slot| slot.edition).collect();
+        self.editions.retain(|edition, _| known.contains(edition));
+        self.editions.insert(newest, member);
     }
 
     /// How many slots there shall be.

@@ -29,7 +29,7 @@ mod server;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod usage;
 
 use std::io;

@@ -23,10 +23,10 @@ use super::http::{Client, PATIENCE, Reply, request};
 use super::{Asked, Control, Place, Wanted};
 
 /// A directory of a test's own, removed at its end.
-pub(super) struct Scratch(PathBuf);
+pub(in crate::daemon) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Scratch {
+    pub(in crate::daemon) fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("supervise-control-{}-{number}", std::process::id()));
@@ -34,7 +34,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(in crate::daemon) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)
     }
 }

@@ -466,6 +466,23 @@ fn a_reload_whose_ports_clash_with_what_was_scaled_is_refused() {
 }
 
 #[test]
+fn what_no_slot_knows_any_more_is_forgotten_however_often_the_files_change() {
+    let mut world = settled(World::new(vec![member("web", 2)]));
+    let mut size = 0;
+    for reload in 0..50 {
+        world.ask_later(Verb::Reload);
+        world.tell(files(&[(0, "web", 2, Program::Changed)]));
+        world.pass(ms(1_000));
+        if reload == 5 {
+            size = format!("{:?}", world.core.supervisor).len();
+        }
+    }
+    let after = format!("{:?}", world.core.supervisor).len();
+    assert!(after < size + 100, "from {size} to {after} bytes of text");
+    assert_eq!(states(&world), "web.1 running, web.2 running");
+}
+
+#[test]
 fn a_hup_while_the_files_are_read_has_them_read_once_more_and_a_request_is_told_so() {
     let habits = Habits { hangup: Hangup::Reload, ..Habits::default() };
     let mut world = settled(World::with_habits(vec![member("web", 1)], habits));
