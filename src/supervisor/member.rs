@@ -146,6 +146,14 @@ impl Type {
         self.editions.insert(newest, member);
     }
 
+    /// The slots whose present or last instance has, or had, this PORT: one for each edition at most.
+    pub(super) fn on_port(&self, port: u16) -> impl Iterator<Item = &Slot> {
+        self.editions.iter().filter_map(move |(edition, member)| {
+            let place = port.checked_sub(member.first_port?)?;
+            self.slots.get(usize::from(place)).filter(|slot| slot.edition == *edition)
+        })
+    }
+
     /// How many slots there shall be.
     pub(super) fn wanted(&self) -> u32 {
         match self.count {

@@ -2,7 +2,7 @@
 //!
 //! | phase            | `Up`                   | `Down`                    | `Dead`            |
 //! |------------------|------------------------|---------------------------|-------------------|
-//! | Pending, Backoff | due: spawn -> Starting | -> Stopped                | -> Stopped        |
+//! | Pending, Backoff | due: spawn -> Starting, or later where its PORT is not free yet | -> Stopped | -> Stopped |
 //! | Starting         | waits for its answer   | waits for its answer      | waits             |
 //! | Running          | due: it is ready       | stop signal -> Draining   | kill -> Killing   |
 //! | Draining         | deadline: -> Killing   | deadline: -> Killing      | kill -> Killing   |
@@ -18,8 +18,8 @@ use crate::app::{Leftovers, StopScope};
 
 use super::course::Course;
 use super::{
-    Action, Body, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, SlotKey, Step,
-    Supervisor, Whom, millis,
+    Action, Body, CLOSEST_STARTS, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, Slot,
+    SlotKey, Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -38,7 +38,12 @@ impl Supervisor {
         let slot = self.slot(key);
         match (slot.goal, &slot.phase) {
             (Goal::Up, Phase::Pending { due } | Phase::Backoff { due }) => {
-                if *due <= step.now {
+                if *due > step.now {
+                    return;
+                }
+                if self.port_comes_free(key) {
+                    self.enter(key, Phase::Pending { due: step.now + CLOSEST_STARTS });
+                } else {
                     self.spawn(step, key);
                 }
             }
@@ -106,6 +111,14 @@ impl Supervisor {
                 Phase::Completed | Phase::Failed | Phase::Stopped | Phase::Lost,
             ) => {}
         }
+    }
+
+    /// Whether somebody who is on its way out still has the PORT that a new instance gets: a reload may give the ports of one
+    /// slot to another. What is stuck is not waited for.
+    fn port_comes_free(&self, key: SlotKey) -> bool {
+        let Some(port) = self.types[key.type_index].newest().port(key.number) else { return false };
+        let leaves = |slot: &Slot| matches!(slot.phase, Phase::Draining { .. } | Phase::Killing { .. });
+        self.types.iter().flat_map(|kind| kind.on_port(port)).any(leaves)
     }
 
     fn spawn(&mut self, step: &mut Step, key: SlotKey) {

@@ -466,6 +466,37 @@ fn a_reload_whose_ports_clash_with_what_was_scaled_is_refused() {
 }
 
 #[test]
+fn ports_that_change_hands_by_a_reload_are_waited_for() {
+    let on = |name, port| Member { first_port: Some(port), ..member(name, 2) };
+    let slow = Script::runs().led_by(obeys_after(ms(700)));
+    let mut world = settled(World::new(vec![on("a", 5000), on("b", 5100)]).habit(0, slow));
+    world.ask_later(Verb::Reload);
+    world.tell(Event::Reread {
+        types: vec![
+            Reread { type_index: 1, member: on("b", 5001), program: Program::Changed },
+            Reread { type_index: 0, member: on("a", 5100), program: Program::Changed },
+        ],
+    });
+    world.skip();
+    world.pass(ms(3_000));
+    world.saw(&[
+        "10.000 b.1 died of SIGTERM (after its last words)",
+        "10.000 b.2 died of SIGTERM (after its last words)",
+        // 5002 is nobody's, and 5001 is that of a.2 for a while.
+        "10.000 spawn b.2",
+        "10.000 b.2 started",
+        "10.700 a.1 exited 0 (after its last words)",
+        "10.700 a.2 exited 0 (after its last words)",
+        "10.700 spawn a.1",
+        "10.700 spawn a.2",
+        "10.700 a.1 started",
+        "10.700 a.2 started",
+        "10.750 spawn b.1",
+        "10.750 b.1 started",
+    ]);
+}
+
+#[test]
 fn what_no_slot_knows_any_more_is_forgotten_however_often_the_files_change() {
     let mut world = settled(World::new(vec![member("web", 2)]));
     let mut size = 0;
