@@ -93,6 +93,9 @@ pub struct Target {
 }
 
 impl Target {
+    /// A longer one means nobody: the name of a slot has at most 74 bytes, and a pattern should be looked at quickly.
+    const LONGEST: usize = 256;
+
     /// Whether it means this slot.
     #[must_use]
     pub fn means(&self, slot: &SlotName) -> bool {
@@ -113,6 +116,13 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Target, String> {
         if text.is_empty() {
             return Err("a target is a type (`web`), a slot (`web.1`) or a pattern (`w*`)".to_owned());
+        }
+        if text.len() > Target::LONGEST {
+            return Err(format!(
+                "a target has at most {} bytes, and one has {}",
+                Target::LONGEST,
+                text.len()
+            ));
         }
         let pattern = glob::Pattern::new(text).map_err(|error| format!("`{text}` is no pattern: {error}"))?;
         Ok(Target { text: text.to_owned(), pattern })
@@ -218,5 +228,8 @@ mod tests {
         }
         assert!("".parse::<Target>().is_err());
         assert!("[".parse::<Target>().is_err());
+        assert!("w".repeat(256).parse::<Target>().is_ok());
+        let refused = "w".repeat(257).parse::<Target>().expect_err("it is too long");
+        assert!(refused.len() < 60, "{refused}");
     }
 }

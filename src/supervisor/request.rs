@@ -94,17 +94,21 @@ impl Supervisor {
 
     /// The slots that targets mean, all where there are none.
     fn meant(&self, targets: &[Target]) -> Result<Vec<SlotKey>, Refusal> {
-        let present: Vec<(SlotKey, SlotName)> = self.slots().map(|(key, _)| (key, self.name(key))).collect();
+        let mut present: Vec<(SlotKey, SlotName, bool)> =
+            self.slots().map(|(key, _)| (key, self.name(key), targets.is_empty())).collect();
         for target in targets {
-            let means_type = || self.listed().any(|(_, name)| target.means_type(name.as_str()));
-            if !present.iter().any(|(_, name)| target.means(name)) && !means_type() {
+            let mut means_somebody = self.listed().any(|(_, name)| target.means_type(name.as_str()));
+            for (_, name, is_meant) in &mut present {
+                if target.means(name) {
+                    (*is_meant, means_somebody) = (true, true);
+                }
+            }
+            if !means_somebody {
                 let known = self.listed().map(|(_, name)| name.clone()).collect();
                 return Err(Refusal::UnknownTarget { target: target.to_string(), known });
             }
         }
-        let is_meant =
-            |name: &SlotName| targets.is_empty() || targets.iter().any(|target| target.means(name));
-        Ok(present.into_iter().filter(|(_, name)| is_meant(name)).map(|(key, _)| key).collect())
+        Ok(present.into_iter().filter(|(_, _, is_meant)| *is_meant).map(|(key, ..)| key).collect())
     }
 
     /// Every type of the Procfile, in its order.

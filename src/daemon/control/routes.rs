@@ -27,6 +27,9 @@ const ROUTES: [(&str, &[(Method, Resource)]); 11] = [
 /// Paths that are promised, but not in this version.
 const LATER: [&str; 3] = ["/v1/services", "/v1/health", "/v1/deploy"];
 
+/// Targets in one request.
+const TARGETS: usize = 100;
+
 /// Something that can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -182,7 +185,7 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
         Resource::Logs => {
             nothing(body)?;
             let targets = query.all("target").iter().map(|text| text.parse()).collect::<Result<_, String>>();
-            let targets = targets.map_err(Fault::bad_request)?;
+            let targets = few(targets.map_err(Fault::bad_request)?)?;
             Wanted::Logs { targets, last: query.number("n")?, follow: query.follow()? }
         }
         Resource::Events => {
@@ -201,15 +204,15 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
             if rolling {
                 return Err(Fault::not_in_this_version(StatusCode::BAD_REQUEST, "rolling"));
             }
-            request(Verb::Restart { targets }, wait, &mut query)?
+            request(Verb::Restart { targets: few(targets)? }, wait, &mut query)?
         }
         Resource::Stop => {
             let StopBody { targets, wait } = json_or_nothing(body)?;
-            request(Verb::Stop { targets }, wait, &mut query)?
+            request(Verb::Stop { targets: few(targets)? }, wait, &mut query)?
         }
         Resource::Signal => {
             let SignalBody { signal, targets, wait } = json(body)?;
-            request(Verb::Signal { signal, targets }, wait, &mut query)?
+            request(Verb::Signal { signal, targets: few(targets)? }, wait, &mut query)?
         }
         Resource::Reload => {
             let ReloadBody { wait } = json_or_nothing(body)?;
@@ -224,6 +227,16 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
     };
     query.nothing_else()?;
     Ok(wanted)
+}
+
+/// # Errors
+/// More than [`TARGETS`]: each is held against every slot, by the loop, which has other things to do.
+fn few(targets: Vec<Target>) -> Result<Vec<Target>, Fault> {
+    if targets.len() <= TARGETS {
+        return Ok(targets);
+    }
+    let message = format!("{} targets are too many: name at most {TARGETS}, or a pattern", targets.len());
+    Err(Fault::bad_request(message))
 }
 
 fn request(verb: Verb, wait: bool, query: &mut Query) -> Result<Wanted, Fault> {

@@ -103,6 +103,19 @@ fn a_signal_a_drain_and_targets_are_read_as_on_the_command_line() {
 }
 
 #[test]
+fn nobody_keeps_the_loop_with_targets_without_end() {
+    let targets = |count| format!(r#"{{"targets":{:?},"signal":"HUP"}}"#, vec!["web.1"; count]);
+    assert!(matches!(verb("POST", "/v1/signal", &targets(100)).0, Verb::Signal { .. }));
+    is_refused(400, "POST", "/v1/signal", &targets(101), "101 targets are too many");
+    for path in ["/v1/stop", "/v1/restart"] {
+        let body = format!(r#"{{"targets":{:?}}}"#, vec!["web.1"; 101]);
+        is_refused(400, "POST", path, &body, "or a pattern");
+    }
+    let query = vec!["target=web.1"; 101].join("&");
+    is_refused(400, "GET", &format!("/v1/logs?{query}"), "", "too many");
+}
+
+#[test]
 fn what_is_not_known_is_refused_by_name() {
     is_refused(400, "POST", "/v1/stop", r#"{"target":["web"]}"#, "unknown field `target`");
     is_refused(400, "POST", "/v1/stop", r#"{"wait":true,"wait":true}"#, "duplicate field `wait`");
