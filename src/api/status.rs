@@ -78,6 +78,16 @@ pub struct LastExit {
     pub reason: ExitReason,
 }
 
+impl LastExit {
+    /// The exit code that a shell would report.
+    #[must_use]
+    pub fn shell_code(self) -> u8 {
+        let signal = self.signal.map(|signal| ExitStatus::Signal { signal, core_dumped: false });
+        let status = self.code.map(ExitStatus::Code).or(signal);
+        status.map_or(1, ExitStatus::shell_code)
+    }
+}
+
 /// Why an instance ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,6 +11,7 @@ mod environment;
 mod formation;
 mod inputs;
 mod limits;
+mod order;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -23,6 +24,7 @@ mod spec;
 #[cfg(test)]
 mod spec_tests;
 mod spot;
+mod trail;
 mod yaml;
 
 pub use command::{Command, Form};

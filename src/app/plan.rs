@@ -6,6 +6,7 @@ use super::diagnostic::{self, Diagnostic, Diagnostics};
 use super::environment::Sources;
 use super::formation::{self, RELEASE, Request, Selection};
 use super::inputs::{FoundSpec, Inputs};
+use super::order;
 use super::ports::{self, Base, Ports};
 use super::procfile::{self, Entry};
 use super::settings::{Port, Settings};
@@ -67,6 +68,8 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     for settled in types.iter().filter(|settled| settled.is_clear) {
         settled.check(&spec, &mut errors);
     }
+    let waits: Vec<order::Waits<'_>> = types.iter().map(Settled::waits).collect();
+    errors.extend(order::cycles(&waits, &spec.defaults_spots));
     let counts = count(&request, inputs.selection, &types, &mut errors);
     let (ports, conflicts) = assign_ports(ports, base, &types, &counts);
     match need {
@@ -114,6 +117,12 @@ struct Settled {
 }
 
 impl Settled {
+    /// Whom it waits for.
+    fn waits(&self) -> order::Waits<'_> {
+        let name = &self.entry.name;
+        order::Waits { name, after: order::before(name, &self.settings), spot: self.spots.after.as_ref() }
+    }
+
     /// What is possible alone and impossible together with something that is said elsewhere.
     fn check(&self, spec: &Spec, errors: &mut Diagnostics) {
         let (name, settings, defaults) = (&self.entry.name, &self.settings, &spec.defaults_spots);
@@ -222,6 +231,7 @@ fn complete(
             environment.remove("PORT");
         }
         ProcessType {
+            after: order::before(&entry.name, &settings),
             name: entry.name,
             command: Command::new(entry.command),
             quantity: count.unwrap_or(0),

@@ -502,3 +502,34 @@ fn everything_that_is_wrong_is_said_in_one_run() {
     assert_eq!(errors.matches("error: ").count(), 5, "{errors}");
     assert!(Path::new(&project.directory).exists());
 }
+
+#[test]
+fn who_comes_first_is_known_and_a_circle_is_told_once() {
+    let procfile = "web: a\nworker: b\nbeat: c\n";
+    let after = |spec: &str| {
+        let release = Project::new(procfile).file("supervise.yml", spec).release();
+        let of = |kind: &super::ProcessType| {
+            let first: Vec<&str> = kind.after.iter().map(crate::api::TypeName::as_str).collect();
+            format!("{}<{}", kind.name, first.join("+"))
+        };
+        release.types.iter().map(of).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(after("formation: { worker: { after: [web, beat] } }\n"), "web< worker<web+beat beat<");
+    // For every type but itself.
+    assert_eq!(after("defaults: { after: [beat] }\n"), "web<beat worker<beat beat<");
+    assert_eq!(
+        after("defaults: { after: [beat] }\nformation: { web: { after: [] } }\n"),
+        "web< worker<beat beat<"
+    );
+
+    let spec =
+        "formation:\n  web: { after: [worker] }\n  worker: { after: [beat] }\n  beat: { after: [web] }\n";
+    let errors = Project::new(procfile).file("supervise.yml", spec).errors();
+    let said = "`formation.web.after`: web -> worker -> beat -> web would wait for each other";
+    assert!(errors.contains(said) && errors.contains("supervise.yml:2:"), "{errors}");
+    assert_eq!(errors.matches("would wait").count(), 1, "{errors}");
+    let errors = Project::new(procfile)
+        .file("supervise.yml", "defaults: { after: [beat] }\nformation: { beat: { after: [web] } }\n")
+        .errors();
+    assert!(errors.contains("web -> beat -> web would wait for each other"), "{errors}");
+}

@@ -39,6 +39,8 @@ pub struct ProcessType {
     pub max: Option<u32>,
     /// How they are kept and stopped.
     pub policy: Policy,
+    /// Types that must be ready, or completed, before they are started.
+    pub after: Vec<TypeName>,
     /// Resource limits.
     pub limits: Vec<Limit>,
     /// How standard error reaches the stream; `None` where the spec is silent and the format decides.

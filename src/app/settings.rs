@@ -41,6 +41,8 @@ pub struct Settings {
     pub limits: Vec<Limit>,
     /// How standard error reaches the stream.
     pub stderr: Option<Stderr>,
+    /// Types that must be ready, or completed, first.
+    pub after: Option<Vec<TypeName>>,
 }
 
 /// The key `port`.
@@ -76,6 +78,7 @@ impl Settings {
             port: self.port.or(weaker.port),
             limits,
             stderr: self.stderr.or(weaker.stderr),
+            after: self.after.clone().or_else(|| weaker.after.clone()),
         }
     }
 

@@ -14,6 +14,7 @@ use super::formation::{MOST_INSTANCES, too_many};
 use super::limits;
 use super::settings::{Port, Settings};
 use super::spot::{Spot, Spots};
+use super::trail::{Entry, Trail};
 use super::yaml::{Document, Kind, Node};
 use super::{Leftovers, Restart, Stderr, StopScope};
 
@@ -44,7 +45,7 @@ pub(super) struct TypeSpec {
 }
 
 /// The keys of a process type, and of `defaults`.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "quantity",
     "max",
     "restart",
@@ -58,10 +59,11 @@ const KEYS: [&str; 13] = [
     "port",
     "limits",
     "stderr",
+    "after",
 ];
 
 /// Keys of a process type that come with a later version.
-const LATER_KEYS: [&str; 5] = ["health", "listen", "rollout", "needs", "after"];
+const LATER_KEYS: [&str; 4] = ["health", "listen", "rollout", "needs"];
 
 /// Keys of the whole spec.
 const TOP_KEYS: [&str; 2] = ["formation", "defaults"];
@@ -96,7 +98,8 @@ impl Spec {
             Ok(document) => document,
             Err(error) => return (Spec::unclear(), error.into()),
         };
-        let mut reader = Reader { document: &document, errors: Diagnostics::default(), of_one_type: 0 };
+        let mut reader =
+            Reader { document: &document, known, errors: Diagnostics::default(), of_one_type: 0 };
         let mut spec = Spec::default();
         let top = match document.root.kind {
             // Nothing but comments.
@@ -105,13 +108,13 @@ impl Spec {
             | Kind::Number(_)
             | Kind::OtherNumber
             | Kind::Text(_)
-            | Kind::Sequence
+            | Kind::Sequence(_)
             | Kind::Mapping(_)
             | Kind::Tagged => reader.mapping(&Trail::default(), &document.root),
         };
         for entry in top {
             match entry.trail.name() {
-                "formation" => spec.types = reader.formation(&entry, known),
+                "formation" => spec.types = reader.formation(&entry),
                 "defaults" => {
                     (spec.defaults, spec.defaults_spots) = reader.settings(&entry);
                 }
@@ -139,67 +142,22 @@ pub(super) fn unknown_type(
     Some(Diagnostic::new(place(), reason).with_help(did_you_mean(name, "the Procfile has", known)))
 }
 
-/// The path of a key: `formation.worker.drain`.
-#[derive(Clone, Default)]
-struct Trail {
-    /// What may be shown of it: all, but for a last key that is hidden.
-    shown: Vec<String>,
-    /// The last key.
-    name: String,
-}
-
-impl Trail {
-    fn then(&self, key: &str) -> Trail {
-        let shown = self.shown.iter().map(String::as_str).chain([key]).map(str::to_owned).collect();
-        Trail { shown, name: key.to_owned() }
-    }
-
-    /// With a key that may itself be, or hold, the value of a variable: `DATABASE_URL=secret`.
-    fn then_hidden(&self, key: &str) -> Trail {
-        Trail { shown: self.shown.clone(), name: key.to_owned() }
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn is_hidden(&self) -> bool {
-        self.shown.last().is_none_or(|last| *last != self.name)
-    }
-
-    /// Whether what is here may hold the value of a variable.
-    fn is_secret(&self) -> bool {
-        self.shown.iter().skip(1).any(|key| key == "env")
-    }
-}
-
-impl std::fmt::Display for Trail {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.shown.join("."))
-    }
-}
-
-/// One entry of a mapping.
-struct Entry<'a> {
-    trail: Trail,
-    key: &'a Node,
-    value: &'a Node,
-}
-
 struct Reader<'a> {
     document: &'a Document,
+    /// The types of the Procfile, where that could be read.
+    known: Option<&'a [TypeName]>,
     errors: Diagnostics,
     /// How many of them concern a single type of the Procfile.
     of_one_type: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn formation(&mut self, formation: &Entry<'a>, known: Option<&[TypeName]>) -> Vec<TypeSpec> {
+    fn formation(&mut self, formation: &Entry<'a>) -> Vec<TypeSpec> {
         let mut types = Vec::new();
         for entry in self.mapping(&formation.trail, formation.value) {
             let name = entry.trail.name().to_owned();
             let place = || self.document.place(entry.key);
-            if let Some(error) = unknown_type(place, &entry.trail.to_string(), &name, known) {
+            if let Some(error) = unknown_type(place, &entry.trail.to_string(), &name, self.known) {
                 self.push_with_line(error);
             }
             let before = self.errors.len();
@@ -213,7 +171,7 @@ impl<'a> Reader<'a> {
                 | Kind::Bool(_)
                 | Kind::OtherNumber
                 | Kind::Text(_)
-                | Kind::Sequence
+                | Kind::Sequence(_)
                 | Kind::Tagged => {
                     self.wrong(&entry, "is a count, or a map of settings");
                     (Settings::default(), Spots::default())
@@ -255,6 +213,10 @@ impl<'a> Reader<'a> {
                 "port" => settings.port = self.port(entry),
                 "limits" => self.limits(entry, &mut settings),
                 "stderr" => settings.stderr = self.word(entry, &Stderr::WORDS),
+                "after" => {
+                    settings.after = self.types(entry);
+                    spots.after = Some(self.spot(entry));
+                }
                 _ => self.unknown_key(entry, &KEYS, &LATER_KEYS),
             }
         }
@@ -295,6 +257,43 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A list of process types.
+    fn types(&mut self, entry: &Entry<'a>) -> Option<Vec<TypeName>> {
+        let Kind::Sequence(elements) = &entry.value.kind else {
+            self.wrong(entry, "is a list of process types, as in `[web]`");
+            return None;
+        };
+        let mut types: Vec<TypeName> = Vec::new();
+        for element in elements {
+            let text = match &element.kind {
+                Kind::Text(text) => text.clone(),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(element),
+                Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
+                    self.fault(entry, element, "is a list of process types, and this is no name of one");
+                    continue;
+                }
+            };
+            match text.parse::<TypeName>() {
+                Err(invalid) => self.fault(entry, element, format!("`{text}` is no process type: {invalid}")),
+                Ok(name) if types.contains(&name) => {
+                    self.fault(entry, element, format!("`{name}` is named twice"));
+                }
+                Ok(name) if entry.trail.to_string() == format!("formation.{name}.after") => {
+                    self.fault(entry, element, "it would wait for itself");
+                }
+                Ok(name) => {
+                    let place = || self.document.place(element);
+                    let unknown = unknown_type(place, &entry.trail.to_string(), name.as_str(), self.known);
+                    if let Some(unknown) = unknown {
+                        self.errors.push(unknown);
+                    }
+                    types.push(name);
+                }
+            }
+        }
+        Some(types)
+    }
+
     fn variables(&mut self, owner: &Entry<'a>) -> Vec<(String, String)> {
         let mut variables = Vec::new();
         for entry in self.mapping(&owner.trail, owner.value) {
@@ -315,7 +314,7 @@ impl<'a> Reader<'a> {
             let value = match &entry.value.kind {
                 Kind::Text(text) => text.clone(),
                 Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
-                Kind::Null | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => {
+                Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     self.wrong(&entry, "is a text or a number; an empty one is written \"\"");
                     continue;
                 }
@@ -337,7 +336,7 @@ impl<'a> Reader<'a> {
                 Kind::Null
                 | Kind::Bool(_)
                 | Kind::OtherNumber
-                | Kind::Sequence
+                | Kind::Sequence(_)
                 | Kind::Mapping(_)
                 | Kind::Tagged => None,
             };
@@ -363,7 +362,7 @@ impl<'a> Reader<'a> {
             | Kind::Bool(true)
             | Kind::OtherNumber
             | Kind::Text(_)
-            | Kind::Sequence
+            | Kind::Sequence(_)
             | Kind::Mapping(_)
             | Kind::Tagged => None,
         };
@@ -380,7 +379,7 @@ impl<'a> Reader<'a> {
             Kind::Null
             | Kind::Bool(_)
             | Kind::OtherNumber
-            | Kind::Sequence
+            | Kind::Sequence(_)
             | Kind::Mapping(_)
             | Kind::Tagged => {
                 self.wrong(entry, "is the name of a signal: TERM, INT, QUIT, USR1, RTMIN+3");
@@ -401,7 +400,7 @@ impl<'a> Reader<'a> {
             Kind::Text(text) => text.clone(),
             // A bare number is seconds.
             Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
-            Kind::Null | Kind::Bool(_) | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => String::new(),
+            Kind::Null | Kind::Bool(_) | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => String::new(),
         };
         parse_duration(&text).map_err(|reason| self.fault(entry, entry.value, reason)).ok()
     }
@@ -444,7 +443,7 @@ impl<'a> Reader<'a> {
             | Kind::Bool(_)
             | Kind::OtherNumber
             | Kind::Text(_)
-            | Kind::Sequence
+            | Kind::Sequence(_)
             | Kind::Mapping(_)
             | Kind::Tagged => {
                 self.wrong(entry, "is a whole number, 0 or more");
@@ -482,7 +481,7 @@ impl<'a> Reader<'a> {
             let name = match &key.kind {
                 Kind::Text(text) => text.clone(),
                 Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(key),
-                Kind::Null | Kind::Sequence | Kind::Mapping(_) | Kind::Tagged => {
+                Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     let owner = Entry { trail: trail.clone(), key, value };
                     self.fault(&owner, key, "a key is a plain word");
                     continue;
@@ -537,7 +536,7 @@ impl<'a> Reader<'a> {
             (Kind::OtherNumber, _) => format!(", not `{}`", self.document.scalar_text(entry.value)),
             (Kind::Text(text), _) if text.len() < 30 => format!(", not `{}`", text.escape_debug()),
             (Kind::Text(_), _) => ", not a text".to_owned(),
-            (Kind::Sequence, _) => ", not a list".to_owned(),
+            (Kind::Sequence(_), _) => ", not a list".to_owned(),
             (Kind::Mapping(_), _) => ", not a map".to_owned(),
             (Kind::Tagged, _) => ", not something with a tag".to_owned(),
         };

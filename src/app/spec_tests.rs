@@ -44,7 +44,7 @@ fn every_key_is_read() {
          backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 5 }\n    essential: false\n    \
          drain: 30\n    stop_signal: QUIT\n    stop_scope: group\n    leftovers: leave\n    \
          env: { QUEUE: default, V: 1.10, MODE: 0755, ON: true }\n    port: 7000\n    \
-         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n",
+         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n    after: [web]\n",
     );
     let limit = |name: &str, value| Limit { resource: limits::resource(name).expect("a limit"), value };
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -69,6 +69,7 @@ fn every_key_is_read() {
         ],
         port: Some(Port::Base(7000)),
         limits: vec![limit("nofile", 4096), limit("core", u64::MAX)],
+        after: Some(vec!["web".parse().expect("a name")]),
         stderr: Some(Stderr::Split),
     };
     assert_eq!(own, expected);
@@ -160,8 +161,30 @@ fn impossible_and_misplaced_values_are_refused() {
 }
 
 #[test]
+fn who_comes_first_is_a_list_of_known_types() {
+    let own = settings("formation:\n  worker: { after: [web, beat] }\n");
+    let names: Vec<String> = own.after.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(names, ["web", "beat"]);
+    let text = "formation:\n  worker:\n    after: [web, web, nosuch, worker, [web], a b]\n";
+    assert_errors(
+        text,
+        &[
+            (3, 18, "`web` is named twice"),
+            (3, 23, "there is no process type `nosuch`"),
+            (3, 31, "it would wait for itself"),
+            (3, 39, "is a list of process types"),
+            (3, 46, "`a b` is no process type"),
+        ],
+    );
+    assert_errors(
+        "formation: { worker: { after: web } }\n",
+        &[(1, 31, "is a list of process types, as in `[web]`")],
+    );
+}
+
+#[test]
 fn keys_of_a_later_version_are_refused_by_name() {
-    for key in ["health", "listen", "rollout", "needs", "after"] {
+    for key in ["health", "listen", "rollout", "needs"] {
         let said = format!("`formation.web.{key}`: `{key}` is not in this version");
         assert_errors(&format!("formation:\n  web:\n    {key}: {{ }}\n"), &[(3, 5, &said)]);
     }

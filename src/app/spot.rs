@@ -9,6 +9,8 @@ pub(super) struct Spots {
     pub(super) quantity: Option<Spot>,
     /// The whole of `backoff`.
     pub(super) backoff: Option<Spot>,
+    /// Who comes first.
+    pub(super) after: Option<Spot>,
     /// PORT in `env`.
     pub(super) port_variable: Option<Place>,
 }

@@ -45,20 +45,22 @@ pub(super) enum Kind {
     /// A text, quoted or not.
     Text(String),
     /// A list.
-    Sequence,
+    Sequence(Vec<Node>),
     /// Keys and values in the order of the file, duplicates included.
     Mapping(Vec<(Node, Node)>),
     /// A value with a tag of its own: `!secret x`.
     Tagged,
 }
 
-/// One step from a mapping into it.
+/// One step from a mapping or a list into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// To the key of the entry with this index.
     Key(usize),
     /// To its value.
     Value(usize),
+    /// From a list to the element with this index.
+    Element(usize),
 }
 
 impl Node {
@@ -216,8 +218,13 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(self.node(Kind::Sequence))
+        let mut list = Vec::new();
+        for index in 0.. {
+            let step = self.then(Step::Element(index));
+            let Some(element) = elements.next_element_seed(Tree(&step))? else { break };
+            list.push(element);
+        }
+        Ok(self.node(Kind::Sequence(list)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
@@ -258,7 +265,10 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
         match (self.path, self.goal) {
             ([], Goal::Fail) => deserializer.deserialize_any(Fail),
             ([], Goal::Text) => deserializer.deserialize_str(Text),
-            _ => deserializer.deserialize_map(self),
+            ([Step::Element(_), ..], Goal::Fail | Goal::Text) => deserializer.deserialize_seq(self),
+            ([Step::Key(_) | Step::Value(_), ..], Goal::Fail | Goal::Text) => {
+                deserializer.deserialize_map(self)
+            }
         }
     }
 }
@@ -273,7 +283,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let Some((step, path)) = self.path.split_first() else { return Ok(None) };
         let further = Walk { path, goal: self.goal };
-        let (Step::Key(index) | Step::Value(index)) = *step;
+        let (Step::Key(index) | Step::Value(index) | Step::Element(index)) = *step;
         for _ in 0..index {
             if entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_none() {
                 return Ok(None);
@@ -285,12 +295,26 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 entries.next_value::<IgnoredAny>()?;
                 found
             }
-            Step::Value(_) => {
+            Step::Value(_) | Step::Element(_) => {
                 entries.next_key::<IgnoredAny>()?;
                 entries.next_value_seed(further)?
             }
         };
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let Some((step, path)) = self.path.split_first() else { return Ok(None) };
+        let further = Walk { path, goal: self.goal };
+        let (Step::Key(index) | Step::Value(index) | Step::Element(index)) = *step;
+        for _ in 0..index {
+            if elements.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let found = elements.next_element_seed(further)?.flatten();
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
         Ok(found)
     }
 }

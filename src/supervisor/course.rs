@@ -252,6 +252,7 @@ impl Supervisor {
 
     /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
+        self.open_gates(step);
         self.answer_waiters(step);
         if self.unsettled > 0 {
             return;

@@ -22,6 +22,8 @@ pub struct Member {
     pub max: Option<u32>,
     /// How they are kept.
     pub policy: Policy,
+    /// Types that must be ready, or completed, before it is started.
+    pub after: Vec<TypeName>,
     /// The PORT of slot 1.
     pub first_port: Option<u16>,
     /// Who finds the program.
@@ -47,6 +49,7 @@ impl Member {
             quantity: process_type.quantity,
             max: process_type.max,
             policy: process_type.policy.clone(),
+            after: process_type.after.clone(),
             first_port: process_type.port,
             found_by: match process_type.command.form {
                 Form::Direct(_) => FoundBy::Us,
@@ -75,6 +78,7 @@ pub(super) struct Type {
     editions: BTreeMap<usize, Member>,
     pub(super) count: Count,
     pub(super) standing: Standing,
+    pub(super) gate: Gate,
     /// Every slot there ever was, from number 1: a slot keeps its history when it is vacant.
     pub(super) slots: Vec<Slot>,
     pub(super) record: Record,
@@ -98,6 +102,39 @@ pub(super) enum Standing {
     Removed,
 }
 
+/// Whether a type may be started. Once open a gate stays open: who came first may fail and come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Not before other types are ready.
+    Closed,
+    /// The same, and that was said.
+    Awaited,
+    /// Yes.
+    Open,
+}
+
+impl Gate {
+    pub(super) fn of(member: &Member) -> Gate {
+        if member.after.is_empty() { Gate::Open } else { Gate::Closed }
+    }
+
+    /// As it is before anything was said of it.
+    pub(super) fn unsaid(self) -> Gate {
+        match self {
+            Gate::Closed | Gate::Awaited => Gate::Closed,
+            Gate::Open => Gate::Open,
+        }
+    }
+
+    /// The phase of a slot that is to be started then, or as soon as it may be.
+    pub(super) fn phase(self, due: Time) -> Phase {
+        match self {
+            Gate::Open => Phase::Pending { due },
+            Gate::Closed | Gate::Awaited => Phase::Waiting,
+        }
+    }
+}
+
 /// Whether a type's program was ever seen to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
@@ -109,10 +146,13 @@ pub(super) enum Record {
 
 impl Type {
     pub(super) fn new(member: Member, record: Record, now: Time) -> Type {
+        let gate = Gate::of(&member);
+        let phase = gate.phase(now);
         Type {
             count: Count::Planned(member.quantity),
             standing: Standing::Listed,
-            slots: (0..member.quantity).map(|_| Slot::new(now, 0)).collect(),
+            gate,
+            slots: (0..member.quantity).map(|_| Slot::new(phase.clone(), 0)).collect(),
             record,
             editions: BTreeMap::from([(0, member)]),
         }

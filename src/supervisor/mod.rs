@@ -13,6 +13,7 @@ mod action;
 mod backoff;
 mod course;
 mod event;
+mod gate;
 mod habits;
 mod member;
 mod record;
@@ -76,6 +77,8 @@ pub struct Supervisor {
     /// Requests that are answered when something has happened.
     waiters: Vec<Waiter>,
     reading: Reading,
+    /// Whether a phase or a count has changed since the gates were last looked at.
+    moved: bool,
 }
 
 /// One step: what it was told and what it orders.
@@ -113,10 +116,17 @@ impl Supervisor {
             dice: Dice(seed),
             waiters: Vec::new(),
             reading: Reading::No,
+            moved: true,
         };
-        let keys: Vec<SlotKey> = supervisor.slots().map(|(key, _)| key).collect();
-        supervisor.unsettled = keys.len();
-        supervisor.agenda.extend(keys.into_iter().map(|key| (now, key)));
+        // Types of which nothing shall run keep nobody waiting; there is nobody yet to whom the rest could be said.
+        supervisor.open_gates(&mut Step { now, actions: Vec::new(), starts: 0 });
+        for kind in &mut supervisor.types {
+            kind.gate = kind.gate.unsaid();
+        }
+        supervisor.moved = false;
+        supervisor.unsettled = supervisor.slots().count();
+        supervisor.agenda =
+            supervisor.slots().filter_map(|(key, slot)| Some((slot.phase.deadline()?, key))).collect();
         supervisor
     }
 
@@ -181,6 +191,7 @@ impl Supervisor {
 
     /// The only place where a phase changes: the agenda and the count of unsettled slots follow it.
     fn enter(&mut self, key: SlotKey, phase: Phase) {
+        self.moved = true;
         let (due, unsettled) = (phase.deadline(), !phase.is_final());
         let old = std::mem::replace(&mut self.slot_mut(key).phase, phase);
         if let Some(due) = old.deadline() {

@@ -13,7 +13,12 @@ use super::{
 impl Supervisor {
     pub(super) fn record(&mut self, step: &mut Step, event: Event) {
         match event {
-            Event::Woke => self.settle_due(step),
+            Event::Woke => {
+                self.settle_due(step);
+                // Whoever has become ready lets others in.
+                self.open_gates(step);
+                self.settle_due(step);
+            }
             Event::Received(signal) => self.received(step, signal),
             Event::ReaderGone => self.end(step, Cause::ReaderGone, None),
             Event::Requested { id, request } => self.requested(step, id, request),
@@ -137,6 +142,7 @@ impl Supervisor {
             | Phase::Stuck { body: Body::Rest(_), .. }
             | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
+            | Phase::Waiting
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -162,6 +168,7 @@ impl Supervisor {
             | Phase::Stuck { body: Body::Rest(_), .. }
             | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
+            | Phase::Waiting
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -281,7 +288,8 @@ impl Supervisor {
                 self.enter(key, Phase::Leaving { life, body: Body::Rest(living), until });
             }
             (
-                Phase::Pending { .. }
+                Phase::Waiting
+                | Phase::Pending { .. }
                 | Phase::Backoff { .. }
                 | Phase::Lost
                 | Phase::Completed

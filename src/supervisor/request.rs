@@ -146,11 +146,13 @@ impl Supervisor {
 
     /// A new life for a slot, whatever it is at.
     pub(super) fn raise(&mut self, step: &mut Step, key: SlotKey) -> Will {
+        let gate = self.types[key.type_index].gate;
         let slot = self.slot_mut(key);
         slot.goal = Goal::Up;
-        let pending = Phase::Pending { due: earliest(slot.last_start, step.now) };
+        let pending = gate.phase(earliest(slot.last_start, step.now));
         match slot.phase.clone() {
-            Phase::Pending { .. }
+            Phase::Waiting
+            | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Completed
             | Phase::Failed
@@ -242,10 +244,15 @@ impl Supervisor {
             ) => true,
             (
                 Will::Start | Will::Restart,
-                Phase::Pending { .. } | Phase::Running { readiness: Readiness::Expected { .. }, .. },
+                Phase::Waiting
+                | Phase::Pending { .. }
+                | Phase::Running { readiness: Readiness::Expected { .. }, .. },
             ) => false,
             // Somebody else may have asked for the contrary meanwhile, and got it.
-            (Will::Stop, Phase::Pending { .. } | Phase::Running { .. } | Phase::Backoff { .. }) => true,
+            (
+                Will::Stop,
+                Phase::Waiting | Phase::Pending { .. } | Phase::Running { .. } | Phase::Backoff { .. },
+            ) => true,
             (
                 Will::Start | Will::Restart | Will::Stop,
                 Phase::Starting { .. } | Phase::Draining { .. } | Phase::Killing { .. },

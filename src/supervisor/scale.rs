@@ -108,6 +108,8 @@ impl Supervisor {
         let kind = &mut self.types[type_index];
         let before = kind.wanted();
         kind.count = count;
+        self.moved = true;
+        let kind = &mut self.types[type_index];
         let after = kind.wanted();
         if let (Count::Asked(_), true) = (count, after > before) {
             // A mistake in a type that is started by request must not end everybody else.
@@ -132,7 +134,8 @@ impl Supervisor {
                 let slot = Slot::vacant(kind.newest_edition());
                 kind.slots.push(slot);
                 self.slot_mut(key).goal = Goal::Up;
-                self.enter(key, Phase::Pending { due: step.now });
+                let phase = self.types[type_index].gate.phase(step.now);
+                self.enter(key, phase);
             }
             effects.insert(key, Will::Start);
         }

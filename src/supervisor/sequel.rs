@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What follows a life that ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sequel {
     /// Another life, so long from now.
     Again { due: Time, delay_ms: u64 },
@@ -30,9 +30,9 @@ const RAN: Duration = Duration::from_secs(1);
 
 impl Sequel {
     /// The end of the sentence that tells the exit.
-    pub(super) fn then(self) -> Then {
+    pub(super) fn then(&self) -> Then {
         match self {
-            Sequel::Again { delay_ms, .. } => Then::Restart { delay_ms },
+            Sequel::Again { delay_ms, .. } => Then::Restart { delay_ms: *delay_ms },
             Sequel::Completed | Sequel::Failed { .. } | Sequel::EndsAll { .. } => Then::Rest,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | phase            | `Up`                   | `Down`                    | `Dead`            |
 //! |------------------|------------------------|---------------------------|-------------------|
+//! | Waiting          | waits for other types  | -> Stopped                | -> Stopped        |
 //! | Pending, Backoff | due: spawn -> Starting, or later where its PORT is not free yet | -> Stopped | -> Stopped |
 //! | Starting         | waits for its answer   | waits for its answer      | waits             |
 //! | Running          | due: it is ready       | stop signal -> Draining   | kill -> Killing   |
@@ -47,9 +48,11 @@ impl Supervisor {
                     self.spawn(step, key);
                 }
             }
-            (Goal::Down | Goal::Dead, Phase::Pending { .. } | Phase::Backoff { .. }) => {
+            (Goal::Down | Goal::Dead, Phase::Waiting | Phase::Pending { .. } | Phase::Backoff { .. }) => {
                 self.enter(key, Phase::Stopped);
             }
+            // The gate of its type opens, or not.
+            (Goal::Up, Phase::Waiting) => {}
 
             (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. })
             | (Goal::Up, Phase::Running { readiness: Readiness::Ready, .. }) => {}

@@ -1,6 +1,9 @@
 //! One numbered place in the formation and the phases of what lives there.
 //!
 //! ```text
+//!   Waiting: other types come first
+//!      | they are ready
+//!      v
 //!              due                answered            asked to end, or the leader
 //!   Pending ---------> Starting ----------> Running   died and descendants live
 //!      ^                  |                    | \----------------------> Draining
@@ -42,6 +45,8 @@ pub enum Goal {
 /// Where a slot is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
+    /// To be started when the types that come first are ready.
+    Waiting,
     /// To be started when its time has come.
     Pending {
         /// When.
@@ -191,10 +196,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(due: Time, edition: usize) -> Slot {
+    pub(super) fn new(phase: Phase, edition: usize) -> Slot {
         Slot {
             goal: Goal::Up,
-            phase: Phase::Pending { due },
+            phase,
             streak: Streak::default(),
             last_start: None,
             edition,
@@ -205,7 +210,7 @@ impl Slot {
 
     /// One that nothing shall run in.
     pub(super) fn vacant(edition: usize) -> Slot {
-        Slot { goal: Goal::Down, phase: Phase::Stopped, ..Slot::new(Time::ZERO, edition) }
+        Slot { goal: Goal::Down, ..Slot::new(Phase::Stopped, edition) }
     }
 
     /// It comes back into the formation: what it failed by before is forgotten.
@@ -236,7 +241,8 @@ impl Phase {
             Phase::Killing { look_at, .. } => Some(*look_at),
             Phase::Leaving { until, .. } => Some(*until),
             Phase::Running { readiness: Readiness::Expected { at }, .. } => Some(*at),
-            Phase::Starting { .. }
+            Phase::Waiting
+            | Phase::Starting { .. }
             | Phase::Running { readiness: Readiness::Ready, .. }
             | Phase::Stuck { .. }
             | Phase::Lost
@@ -256,7 +262,8 @@ impl Phase {
             | Phase::Killing { life, .. }
             | Phase::Stuck { life, .. }
             | Phase::Leaving { life, .. } => Some(life.instance),
-            Phase::Pending { .. }
+            Phase::Waiting
+            | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
             | Phase::Completed
@@ -270,7 +277,8 @@ impl Phase {
     pub fn is_final(&self) -> bool {
         match self {
             Phase::Lost | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-            Phase::Pending { .. }
+            Phase::Waiting
+            | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Starting { .. }
             | Phase::Running { .. }
@@ -295,6 +303,7 @@ impl Phase {
             | Phase::Stuck { body: Body::Rest(_), .. }
             | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
+            | Phase::Waiting
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -308,7 +317,7 @@ impl Phase {
     #[must_use]
     pub fn state(&self) -> State {
         match self {
-            Phase::Pending { .. } => State::Pending,
+            Phase::Waiting | Phase::Pending { .. } => State::Pending,
             Phase::Backoff { .. } => State::Backoff,
             Phase::Starting { .. } => State::Starting,
             Phase::Running { .. } => State::Running,

@@ -258,3 +258,22 @@ fn a_second_clock_is_refused_before_anything_starts() {
     assert!(seen.err_text().contains("beat"), "{seen}");
     assert!(seen.events("started", "").is_empty(), "{seen}");
 }
+
+#[test]
+fn who_comes_after_is_started_when_whoever_comes_first_is_ready_or_has_completed() {
+    let mut run = Supervise::with(
+        "web: chaos say web sleep 1h\nmigrate: chaos gate schema say migrated\ndb: chaos say db sleep 1h\n",
+    )
+    .spec("formation:\n  web: { after: [migrate] }\n  migrate: { restart: never, after: [db] }\n")
+    .gate("schema")
+    .start();
+    assert_eq!(run.event("waiting", "").json["waiting"], "web");
+    let ready = run.event("started", "migrate.1");
+    assert!(run.so_far().events("started", "web.1").is_empty(), "{}", run.so_far());
+    assert!(run.event("started", "db.1").place < ready.place);
+    run.directory().open_gate("schema");
+    let completed = run.event("completed", "migrate.1");
+    assert!(completed.place < run.event("started", "web.1").place);
+    run.line("web.1", "web");
+    run.is_stopped();
+}

@@ -14,7 +14,7 @@ use supervise::supervisor::{
     SpawnErrorKind, Time,
 };
 
-use crate::fake_host::{member, ms, with};
+use crate::fake_host::{after, member, ms, with};
 use crate::ledger::Checked;
 
 /// A formation and the moment at which it is.
@@ -33,7 +33,8 @@ struct Seen {
 }
 
 const GOALS: [&str; 3] = ["up", "down", "dead"];
-const PHASES: [&str; 16] = [
+const PHASES: [&str; 17] = [
+    "waiting",
     "pending",
     "backoff",
     "starting",
@@ -74,15 +75,17 @@ const KINDS: [&str; 19] = [
 ];
 
 /// Pairs of goal and phase that no slot is ever in between two steps, and why.
-const NEVER: [(&str, &str, &str); 15] = [
+const NEVER: [(&str, &str, &str); 17] = [
     ("up", "leaving, led", "left behind only by a shutdown"),
     ("up", "leaving, orphaned", "left behind only by a shutdown"),
     ("up", "lost", "left behind only by a shutdown"),
     ("up", "stopped", "pending in the same step"),
+    ("down", "waiting", "stopped in the same step"),
     ("down", "pending", "stopped in the same step"),
     ("down", "backoff", "stopped in the same step"),
     ("down", "running", "asked to end in the same step"),
     ("down", "stuck, orphaned", "leaving in the same step"),
+    ("dead", "waiting", "stopped in the same step"),
     ("dead", "pending", "stopped in the same step"),
     ("dead", "backoff", "stopped in the same step"),
     ("dead", "running", "killed in the same step"),
@@ -143,6 +146,7 @@ fn formations() -> Vec<(Vec<Member>, Habits, usize)> {
         (vec![Member { quantity: 2, ..never() }], Habits::default(), 5),
         (vec![small("one"), by_the_way()], Habits::default(), 6),
         (vec![leave(), always()], hasty, 5),
+        (vec![never(), after(small("one"), &["never"])], Habits::default(), 6),
     ]
 }
 
@@ -157,7 +161,13 @@ fn steered() -> Vec<(Vec<Member>, usize)> {
     };
     let never = || with(small("never"), |policy| policy.restart = Restart::Never);
     let leave = || with(small("leave"), |policy| policy.leftovers = Leftovers::Leave);
-    vec![(vec![small("one")], 6), (vec![never()], 6), (vec![leave(), small("one")], 4)]
+    let second = || after(small("second"), &["never"]);
+    vec![
+        (vec![small("one")], 6),
+        (vec![never()], 6),
+        (vec![leave(), small("one")], 4),
+        (vec![never(), second()], 4),
+    ]
 }
 
 /// Whether somebody asks for things.
@@ -251,7 +261,8 @@ fn possible(state: &State) -> Vec<Event> {
             | Phase::Leaving { body: Body::Rest(_), .. } => {
                 events.extend([remaining(vec![]), remaining(vec![process(slot)])]);
             }
-            Phase::Pending { .. }
+            Phase::Waiting
+            | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
             | Phase::Completed
@@ -394,6 +405,7 @@ fn phase_name(phase: &Phase) -> &'static str {
         Phase::Stuck { body, .. } => by_body(body, "stuck, led", "stuck, orphaned"),
         Phase::Leaving { body, .. } => by_body(body, "leaving, led", "leaving, orphaned"),
         Phase::Lost => "lost",
+        Phase::Waiting => "waiting",
         Phase::Pending { .. }
         | Phase::Backoff { .. }
         | Phase::Starting { .. }

@@ -165,7 +165,14 @@ pub(crate) fn dies_hard(delay: Duration) -> Nature {
 pub(crate) fn member(name: &str, quantity: u32) -> Member {
     let name = name.parse().expect("a type's name");
     let (release, policy) = ("dev".to_owned(), Policy::default());
-    Member { name, release, quantity, max: None, policy, first_port: None, found_by: FoundBy::Us }
+    let (after, found_by) = (Vec::new(), FoundBy::Us);
+    Member { name, release, quantity, max: None, policy, after, first_port: None, found_by }
+}
+
+/// The same, which waits for other types.
+pub(crate) fn after(member: Member, first: &[&str]) -> Member {
+    let first = first.iter().map(|name| name.parse().expect("a type's name"));
+    Member { after: first.collect(), ..member }
 }
 
 /// The same with another policy.
@@ -229,6 +236,11 @@ impl World {
     pub(crate) fn saw(&mut self, lines: &[&str]) {
         let said = std::mem::take(&mut self.said);
         assert_eq!(said, lines, "\nordered:\n{}\nexpected:\n{}\n", said.join("\n"), lines.join("\n"));
+    }
+
+    /// What was ordered since the last time, with its time in seconds.
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// Forgets what was ordered so far.

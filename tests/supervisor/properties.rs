@@ -20,7 +20,7 @@ use supervise::supervisor::{
 };
 
 use crate::fake_host::{
-    Birth, Descendant, Nature, Place, Script, Signals, World, member, ms, obeys_after, slot, with,
+    Birth, Descendant, Nature, Place, Script, Signals, World, after, member, ms, obeys_after, slot, with,
 };
 use crate::ledger::Checked;
 
@@ -76,10 +76,15 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn members() -> impl Strategy<Value = Vec<Member>> {
     let one = (0_u32..=3, policy(), select(vec![FoundBy::Us, FoundBy::Shell]));
-    vec(one, 1..=3).prop_map(|types| {
+    let order = select(vec![&[][..], &[], &["web"], &["web", "worker"]]);
+    (vec(one, 1..=3), order).prop_map(|(types, order)| {
         let named = ["web", "worker", "clock"].into_iter().zip(types);
         named
-            .map(|(name, (quantity, policy, found_by))| Member { policy, found_by, ..member(name, quantity) })
+            .map(|(name, (quantity, policy, found_by))| {
+                // Whoever is named comes before the others, so that there is no circle.
+                let first: Vec<&str> = order.iter().copied().take_while(|first| *first != name).collect();
+                after(Member { policy, found_by, ..member(name, quantity) }, &first)
+            })
             .collect()
     })
 }

@@ -57,6 +57,7 @@ fn notice_line(notice: &Notice) -> String {
             Verdict::Never => format!("{slot} failed, never to be restarted"),
             Verdict::GaveUp { failures } => format!("{slot} failed {failures} times"),
             Verdict::NeverRan => format!("{slot} failed, it never ran"),
+            Verdict::Blocked { by } => format!("{slot} failed, blocked by {by}"),
         },
         Notice::Draining { cause, deadline_ms, alive } => {
             format!("{cause}: draining [{}] at most {deadline_ms}ms", counted(alive))

@@ -34,6 +34,9 @@ impl Notice {
                 };
                 vec![("processes", json!(processes)), ("fate", json!(fate))]
             }
+            Notice::Waiting { process_type, on } => {
+                vec![("waiting", json!(process_type)), ("on", json!(on))]
+            }
             Notice::Started { port, .. } => port.iter().map(|port| ("port", json!(port))).collect(),
             Notice::NotStarted { error, then, .. } => {
                 let mut facts = vec![("error", json!(error))];
@@ -56,6 +59,7 @@ impl Notice {
                     vec![("reason", json!("gave_up")), ("failures", json!(failures))]
                 }
                 Verdict::NeverRan => vec![("reason", json!("never_ran"))],
+                Verdict::Blocked { by } => vec![("reason", json!("blocked")), ("by", json!(by))],
             },
             Notice::Draining { cause, deadline_ms, alive } => vec![
                 ("cause", json!(cause.to_string())),

@@ -53,6 +53,13 @@ pub enum Notice {
         /// What becomes of them.
         fate: LeftoversFate,
     },
+    /// A type is not started before others are ready.
+    Waiting {
+        /// Which type.
+        process_type: TypeName,
+        /// The others.
+        on: Vec<TypeName>,
+    },
     /// An instance runs.
     Started {
         /// Where.
@@ -261,7 +268,7 @@ pub enum Then {
 }
 
 /// Why a slot is not started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// `restart: never`.
     Never,
@@ -272,6 +279,11 @@ pub enum Verdict {
     },
     /// The program was not found or could not be executed, and no instance of the type ever ran.
     NeverRan,
+    /// A type that comes first has failed.
+    Blocked {
+        /// Which.
+        by: TypeName,
+    },
 }
 
 /// What began a drain of everything.
@@ -336,6 +348,7 @@ impl Notice {
             Notice::Overridden { .. } => "overridden",
             Notice::PortTaken { .. } => "port_taken",
             Notice::LeftoversFound { .. } => "leftovers_found",
+            Notice::Waiting { .. } => "waiting",
             Notice::Started { .. } => "started",
             Notice::NotStarted { .. } => "not_started",
             Notice::Exited { .. } => "exited",
@@ -383,6 +396,7 @@ impl Notice {
             | Notice::SpecFound { .. }
             | Notice::Overridden { .. }
             | Notice::LeftoversFound { .. }
+            | Notice::Waiting { .. }
             | Notice::Draining { .. }
             | Notice::SignalWithheld { .. }
             | Notice::Scaled { .. }

@@ -52,6 +52,10 @@ impl fmt::Display for Notice {
             Notice::LeftoversFound { processes, fate: LeftoversFate::Refused } => {
                 write!(f, "an earlier run left processes behind, so nothing is started: {}", list(processes))
             }
+            Notice::Waiting { process_type, on } => {
+                let on: Vec<&str> = on.iter().map(TypeName::as_str).collect();
+                write!(f, "{process_type} is started when {} is ready (`after`)", on.join(", "))
+            }
             Notice::Started { slot, pid, port: Some(port) } => {
                 write!(f, "{slot} started with pid {pid} on port {port}")
             }
@@ -78,6 +82,9 @@ impl fmt::Display for Notice {
             }
             Notice::Failed { slot, reason: Verdict::NeverRan } => {
                 write!(f, "{slot} failed; its command cannot be executed, so it will not be restarted")
+            }
+            Notice::Failed { slot, reason: Verdict::Blocked { by } } => {
+                write!(f, "{slot} failed; it is not started, because {by} has failed (`after`)")
             }
             Notice::Draining { cause, deadline_ms: 0, alive }
                 if alive.iter().any(|(_, count)| *count > 0) =>

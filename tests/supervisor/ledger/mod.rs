@@ -59,6 +59,8 @@ pub(crate) struct Ledger {
     places: BTreeMap<SlotKey, Place>,
     /// The types whose program was seen to run.
     ran: BTreeSet<usize>,
+    /// The types that may be started, since whoever comes first was ready once.
+    open: BTreeSet<usize>,
     course: Course,
     haste: Haste,
     pipes: Pipes,
@@ -196,6 +198,7 @@ impl Checked {
             lives: BTreeMap::new(),
             places: supervisor.slots().map(|(key, _)| (key, Place::default())).collect(),
             ran: BTreeSet::new(),
+            open: BTreeSet::new(),
             course: Course::Up,
             haste: Haste::NotAsked,
             pipes: Pipes::Held,
@@ -240,11 +243,13 @@ impl Checked {
             .map(|name| (name.clone(), self.key(name)))
             .collect();
         let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names };
+        self.ledger.note_gates(&self.rules, now);
         self.ledger.check_actions(&step);
         self.ledger.note_request(&step, &self.supervisor);
         self.ledger.check_course(&step);
         self.ledger.check_sequel(&step, told, &self.supervisor);
         self.ledger.check_state(&step, &self.supervisor);
+        self.ledger.note_gates(&self.rules, now);
         actions
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use supervise::api::{Change, Request, RequestId, Verb, When};
+use supervise::api::{Change, Notice, Request, RequestId, Verb, When};
 use supervise::supervisor::{Action, Event, Program, Reread, SlotKey, Supervisor, Time};
 
-use super::{Course, Ledger, Says, Stage, Step};
+use super::{Course, Ledger, Rest, Says, Stage, Step};
 
 impl Ledger {
     /// Somebody asks for something, before it is known what comes of it.
@@ -37,6 +37,12 @@ impl Ledger {
             }
             Event::Reread { types } if step.actions.contains(&Action::Adopt) => self.adopt(types),
             _ => {}
+        }
+        // Who was raised may have failed again in the same step.
+        for notice in step.notices() {
+            if let Notice::Failed { slot, .. } = notice {
+                self.place(step.names[slot]).verdict = Some(Rest::Failed);
+            }
         }
         if self.looks_at_all() {
             for (name, count) in &supervisor.formation().0 {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use supervise::api::InstanceId;
-use supervise::api::{Cause, Notice, Signal, Then, Verb, Verdict};
+use supervise::api::{Cause, Notice, Signal, Then, TypeName, Verb, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
-    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, STARTS_PER_STEP,
-    STUCK_AFTER, SlotKey, Supervisor, Time, Whom,
+    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, READY_AFTER,
+    STARTS_PER_STEP, STUCK_AFTER, SlotKey, Supervisor, Time, Whom,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Says, Stage, Step, Told, Waits};
+use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Rules, Says, Stage, Step, Told, Waits};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -88,6 +88,8 @@ impl Ledger {
         let (count, _) = self.counts[&slot.type_index];
         assert!(slot.number <= count, "{slot:?} is started, and there shall be {count}");
         assert!(!self.place(slot).held, "{slot:?} is started, and was asked to stop");
+        let waits = step.rules.editions[slot.type_index].iter().any(|member| !member.after.is_empty());
+        assert!(!waits || self.open.contains(&slot.type_index), "{slot:?} is started before its turn");
         self.place(slot).edition = edition;
         assert_eq!(*step.event, Event::Woke, "starts are counted in one place");
         assert_eq!(self.course, Course::Up, "no start once the end began");
@@ -223,7 +225,7 @@ impl Ledger {
         let phase = phase_of(supervisor, key);
         let place = self.places.get_mut(&key).expect("a slot of the formation");
         let verdict = step.notices().filter(of_slot).find_map(|notice| match notice {
-            Notice::Failed { reason, .. } => Some(*reason),
+            Notice::Failed { reason, .. } => Some(reason.clone()),
             _ => None,
         });
         let (least, most) = if let Some(uptime) = uptime {
@@ -244,7 +246,7 @@ impl Ledger {
                 assert_eq!(verdict, Some(Verdict::NeverRan), "at the first start that is final");
                 return;
             }
-            match (policy.restart, code, verdict) {
+            match (policy.restart, code, verdict.clone()) {
                 (Restart::OnFailure | Restart::Never, 0, verdict) => {
                     assert_eq!((phase, verdict), (&Phase::Completed, None));
                     return;
@@ -287,6 +289,35 @@ impl Ledger {
         assert_eq!(said, Some((due - step.now).as_millis()), "the wait is said");
     }
 
+    /// Whose turn has come: everybody that comes first is there.
+    pub(super) fn note_gates(&mut self, rules: &Rules, now: Time) {
+        if self.course != Course::Up {
+            return;
+        }
+        let there = |ledger: &Ledger, key: SlotKey| {
+            let place = ledger.places.get(&key).copied().unwrap_or_default();
+            match ledger.lives.get(&key) {
+                Some(life) => {
+                    let well = life.stage == Stage::Led && life.deadline.is_none() && life.killed.is_none();
+                    well && place.last_start.is_some_and(|start| start + READY_AFTER <= now)
+                }
+                None => place.verdict == Some(Rest::Completed),
+            }
+        };
+        for (type_index, editions) in rules.editions.iter().enumerate() {
+            let after = editions.last().map(|member| member.after.as_slice()).unwrap_or_default();
+            let ready = |name: &TypeName| {
+                let first = rules.editions.iter().position(|editions| editions[0].name == *name);
+                let Some(first) = first else { return true };
+                let (count, _) = self.counts.get(&first).copied().unwrap_or((0, Says::Plan));
+                (1..=count).all(|number| there(self, SlotKey { type_index: first, number }))
+            };
+            if after.iter().all(ready) {
+                self.open.insert(type_index);
+            }
+        }
+    }
+
     /// The supervisor's own view against this one.
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         let deadline = supervisor.deadline();
@@ -327,14 +358,18 @@ impl Ledger {
                 (Course::Up, Phase::Stopped | Phase::Lost | Phase::Leaving { .. })
                 | (
                     Course::Ending { .. },
-                    Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running { .. },
+                    Phase::Waiting | Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running { .. },
                 ) => {
                     panic!("{phase:?} while {:?}", self.course)
                 }
                 (Course::Up, Phase::Running { .. }) => running += 1,
                 (
                     Course::Up,
-                    Phase::Completed | Phase::Failed | Phase::Stuck { .. } | Phase::Starting { .. },
+                    Phase::Waiting
+                    | Phase::Completed
+                    | Phase::Failed
+                    | Phase::Stuck { .. }
+                    | Phase::Starting { .. },
                 ) => {
                     resting += 1;
                 }

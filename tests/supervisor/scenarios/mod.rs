@@ -3,6 +3,7 @@
 //! Each says everything that was ordered, with its time in seconds: nothing else happened.
 
 mod ending;
+mod order;
 mod requests;
 mod restarting;
 mod signals;
