@@ -55,7 +55,7 @@ impl Supervisor {
                 self.waiters.push(Waiter { id, until: Until::Reread(answer) });
                 return self.order_reread(step);
             }
-            (Course::Up { .. }, Verb::Scale { changes }) => self.scale(step, &changes),
+            (Course::Up { .. }, Verb::Scale { changes }) => self.scale(step, &changes, answer),
             (Course::Up { .. }, Verb::Restart { targets }) => {
                 self.meant(&targets).map(|keys| self.restart_all(step, &keys))
             }
@@ -186,10 +186,17 @@ impl Supervisor {
     }
 
     fn stop_all(&mut self, step: &mut Step, keys: &[SlotKey]) -> Effects {
-        let keys: Vec<SlotKey> =
-            keys.iter().filter(|key| self.slot(**key).goal == Goal::Up).copied().collect();
-        self.say_asked(step, &keys, Will::Stop);
-        keys.into_iter().map(|key| (key, self.lower(step, key))).collect()
+        let up: Vec<SlotKey> = keys.iter().filter(|key| self.slot(**key).goal == Goal::Up).copied().collect();
+        self.say_asked(step, &up, Will::Stop);
+        // Who waits for what somebody else has asked for waits for its end.
+        let mut effects = self.under_way(keys.iter().copied(), Will::Stop);
+        effects.extend(up.into_iter().map(|key| (key, self.lower(step, key))));
+        effects
+    }
+
+    /// Those that have not come to this yet, though they were asked to.
+    pub(super) fn under_way(&self, keys: impl Iterator<Item = SlotKey>, will: Will) -> Effects {
+        keys.filter(|key| !self.is_settled(*key, will)).map(|key| (key, will)).collect()
     }
 
     /// Nothing shall run in a slot.

@@ -1,6 +1,6 @@
 //! Other counts: more slots above the highest, or fewer from the highest down. Survivors are not touched.
 
-use crate::api::{Change, Notice, Refusal, SlotName, TypeName, Will};
+use crate::api::{Change, Notice, Refusal, SlotName, TypeName, When, Will};
 
 use super::member::Count;
 use super::request::Effects;
@@ -21,6 +21,7 @@ impl Supervisor {
         &mut self,
         step: &mut Step,
         changes: &[(String, Change)],
+        answer: When,
     ) -> Result<Effects, Refusal> {
         let counts = self.counts(changes)?;
         self.check_ports(&counts)?;
@@ -33,6 +34,15 @@ impl Supervisor {
             }
             // Somebody asked for it, even where it was so already.
             self.set_count(step, type_index, Count::Asked(count), &mut effects);
+            match answer {
+                When::Accepted => {}
+                // What is only about to be so has not happened.
+                When::Happened => {
+                    for (key, will) in self.on_their_way(type_index) {
+                        effects.entry(key).or_insert(will);
+                    }
+                }
+            }
         }
         Ok(effects)
     }
@@ -95,6 +105,18 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// The slots of a type that have not come to what its count says.
+    fn on_their_way(&self, type_index: usize) -> Effects {
+        let kind = &self.types[type_index];
+        let wanted = kind.wanted();
+        let keys = || kind.present().map(|(number, slot)| (SlotKey { type_index, number }, slot.goal()));
+        let to_start = keys().filter(|(key, goal)| key.number <= wanted && *goal == Goal::Up);
+        let to_stop = keys().filter(|(key, _)| key.number > wanted);
+        let mut effects = self.under_way(to_start.map(|(key, _)| key), Will::Start);
+        effects.extend(self.under_way(to_stop.map(|(key, _)| key), Will::Stop));
+        effects
     }
 
     /// Gives a type its count: what is above it ends, what is new begins.

@@ -289,6 +289,39 @@ fn who_waits_is_answered_when_it_has_happened_and_only_then() {
 }
 
 #[test]
+fn who_waits_for_what_somebody_else_has_asked_for_waits_as_long() {
+    let mut world =
+        settled(World::new(vec![member("web", 3)]).habit(0, Script::runs().led_by(obeys_after(ms(700)))));
+    world.ask(stop(&["web.1"])).expect("it is possible");
+    world.ask(to("web", 2)).expect("it is possible");
+    let stopped = world.request(stop(&["web.1"]), When::Happened);
+    let scaled = world.request(to("web", 2), When::Happened);
+    world.pass(ms(600));
+    assert_eq!((world.answer_to(stopped), world.answer_to(scaled)), (None, None));
+    world.pass(ms(200));
+    let names = |id| {
+        let accepted = world.answer_to(id).expect("an answer").expect("accepted");
+        accepted
+            .processes
+            .iter()
+            .map(|effect| format!("{} {}", effect.name, effect.state))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(stopped), names(scaled)),
+        (vec!["web.1 stopped".to_owned()], vec!["web.3 stopped".to_owned()])
+    );
+
+    world.ask(to("web", 4)).expect("it is possible");
+    let up = world.request(to("web", 4), When::Happened);
+    world.pass(ms(900));
+    assert_eq!(world.answer_to(up), None, "they are not ready");
+    world.pass(ms(200));
+    let accepted = world.answer_to(up).expect("an answer").expect("accepted");
+    assert_eq!(accepted.processes.len(), 2, "web.1 stays stopped: {accepted:?}");
+}
+
+#[test]
 fn who_waits_for_a_start_that_fails_is_told_so() {
     let mut world = World::new(vec![member("web", 1)]).habit(0, Script::exits(ms(300), 1));
     let ready = world.request(Verb::Settle, When::Happened);
