@@ -76,6 +76,9 @@ pub(super) struct Tools {
     pub(super) facts: mpsc::Sender<Fact>,
 }
 
+/// More than can wait for an answer at once (see the limits of the control socket): some of them have gone.
+const MANY_REPLIES: usize = 128;
+
 impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
@@ -240,6 +243,17 @@ impl Host {
         self.next_request += 1;
         self.replies.insert(id, reply);
         Event::Requested { id, request }
+    }
+
+    /// The event of those having gone who waited for an answer. They are looked for when there are many.
+    pub(super) fn withdrawn(&mut self) -> Option<Event> {
+        if self.replies.len() < MANY_REPLIES {
+            return None;
+        }
+        let gone = self.replies.iter().filter(|(_, reply)| reply.is_closed());
+        let ids: Vec<RequestId> = gone.map(|(id, _)| *id).collect();
+        self.replies.retain(|id, _| !ids.contains(id));
+        (!ids.is_empty()).then_some(Event::Withdrawn { ids })
     }
 
     /// The event of the files having been read again.

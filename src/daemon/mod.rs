@@ -363,6 +363,9 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Left(instance) => look(supervisor, host, instance),
         Fact::Stream(Report::Over) => {}
         Fact::Asked(Asked::Request { request, reply }) => {
+            if let Some(event) = host.withdrawn() {
+                step(supervisor, host, event);
+            }
             let event = host.requested(request, reply);
             step(supervisor, host, event);
         }

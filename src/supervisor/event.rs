@@ -83,10 +83,15 @@ pub enum Event {
     ReaderGone,
     /// Somebody asks for something.
     Requested {
-        /// To be answered by exactly one [`Action::Reply`](super::Action::Reply) with this number.
+        /// To be answered by exactly one [`Action::Reply`](super::Action::Reply) with this number, unless it is withdrawn.
         id: RequestId,
         /// What.
         request: Request,
+    },
+    /// Those who asked have gone and want no answer any more. What they asked for happens all the same.
+    Withdrawn {
+        /// Their requests.
+        ids: Vec<RequestId>,
     },
     /// The answer to [`Action::Reread`](super::Action::Reread): the files make this formation.
     Reread {

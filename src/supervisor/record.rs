@@ -22,6 +22,7 @@ impl Supervisor {
             Event::Received(signal) => self.received(step, signal),
             Event::ReaderGone => self.end(step, Cause::ReaderGone, None),
             Event::Requested { id, request } => self.requested(step, id, request),
+            Event::Withdrawn { ids } => self.forget_waiters(&ids),
             Event::Reread { types } => self.reread(step, types),
             Event::Unreadable { errors } => self.unreadable(step, errors),
             Event::Withheld { signal, slots } => {

@@ -285,6 +285,11 @@ impl Supervisor {
         }
     }
 
+    /// Nobody wants these answers any more.
+    pub(super) fn forget_waiters(&mut self, ids: &[RequestId]) {
+        self.waiters.retain(|waiter| !ids.contains(&waiter.id));
+    }
+
     /// The files have been read again: answers those who wait for that.
     pub(super) fn answer_reread(&mut self, step: &mut Step, result: &Result<Effects, Refusal>) {
         for waiter in std::mem::take(&mut self.waiters) {

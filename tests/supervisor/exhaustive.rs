@@ -52,7 +52,7 @@ const PHASES: [&str; 17] = [
     "failed",
     "stopped",
 ];
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "woke",
     "port taken",
     "spawned",
@@ -72,6 +72,7 @@ const KINDS: [&str; 19] = [
     "settle",
     "reread",
     "unreadable",
+    "withdrawn",
 ];
 
 /// Pairs of goal and phase that no slot is ever in between two steps, and why.
@@ -313,7 +314,7 @@ fn noise(state: &State) -> Vec<Event> {
     let mut events = vec![Event::Woke, Event::ReaderGone];
     let settle = asked(Verb::Settle, When::Happened);
     let signal = Verb::Signal { signal: Signal::HUP, targets: Vec::new() };
-    events.extend([settle, asked(signal, When::Accepted)]);
+    events.extend([settle, asked(signal, When::Accepted), Event::Withdrawn { ids: vec![RequestId(1)] }]);
     events.extend(requests());
     events.extend([Signal::HUP, Signal::CONT, Signal::TSTP, Signal::WINCH, Signal::PWR].map(Event::Received));
     for (slot, place) in state.core.supervisor.slots() {
@@ -386,6 +387,7 @@ impl Seen {
                 Verb::Shutdown { .. } => ("shutdown", None),
                 Verb::Settle => ("settle", None),
             },
+            Event::Withdrawn { .. } => ("withdrawn", None),
             Event::Reread { .. } => ("reread", None),
             Event::Unreadable { .. } => ("unreadable", None),
         };

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use supervise::api::{
-    Change, ExitStatus, InstanceId, Notice, Pid, Process, Signal, State, Target, Verb, When,
+    Change, ExitStatus, InstanceId, Notice, Pid, Process, RequestId, Signal, State, Target, Verb, When,
 };
 use supervise::app::{Backoff, Leftovers, Policy, Restart, StopScope};
 use supervise::supervisor::{
@@ -40,6 +40,8 @@ struct Plan {
 enum Outside {
     Signal(Signal),
     ReaderGone,
+    /// Whoever waits for an answer goes.
+    NobodyWaits,
     /// So long nobody looks, and deadlines go by.
     Oversleep(Duration),
     /// Something that was told already is told again.
@@ -164,6 +166,7 @@ fn outside() -> impl Strategy<Value = Outside> {
         8 => (verb(), select(vec![When::Accepted, When::Happened]))
             .prop_map(|(verb, when)| Outside::Ask(verb, when)),
         2 => vec((0_u32..=3, select(vec![Program::Same, Program::Changed])), 1..=4).prop_map(Outside::Files),
+        1 => Just(Outside::NobodyWaits),
     ]
 }
 
@@ -243,6 +246,10 @@ fn play(plan: &Plan) -> World {
                     program: if type_index < known { *program } else { Program::Changed },
                 };
                 world.tell(Event::Reread { types: types.iter().enumerate().map(reread).collect() });
+            }
+            Outside::NobodyWaits => {
+                world
+                    .tell(Event::Withdrawn { ids: (0..=plan.outside.len() as u64).map(RequestId).collect() });
             }
             Outside::Again(which) => {
                 let told = world.history.len();

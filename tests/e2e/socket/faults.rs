@@ -187,6 +187,30 @@ fn fault_58_clients_that_go_away_leave_nothing_and_take_nothing_back() {
 }
 
 #[test]
+fn fault_58_whoever_goes_while_waiting_for_what_takes_long_is_forgotten() {
+    let supervise = Supervise::with("a: chaos ignore TERM say deaf sleep 1h\n");
+    let trace = supervise.directory().app("trace");
+    let mut run = supervise.args(["-t", "1h", "--trace", "trace"]).start();
+    run.line("a.1", "deaf");
+    let socket = socket_of(&run);
+    let withdrawn = || fs::read_to_string(&trace).unwrap_or_default().contains("Withdrawn");
+    eventually(
+        "some who have gone",
+        || {
+            let mut client = Client::new(&socket);
+            client.write(request("POST", "/v1/stop?wait=true", "")).expect("it is heard");
+            drop(client);
+            // Answered by the loop, behind the other.
+            assert_eq!(ask(&socket, "GET", "/v1/formation", "").status, 200);
+            withdrawn().then_some(())
+        },
+        || run.so_far().to_string(),
+    );
+    assert_eq!(ask(&socket, "POST", "/v1/shutdown", r#"{"drain":"0s"}"#).status, 202);
+    run.ends_with(137);
+}
+
+#[test]
 fn fault_59_a_follower_that_does_not_read_slows_nobody_and_hears_how_much_it_missed() {
     let mut run = Supervise::with("a: chaos gate go spam 200000 say over sleep 1000\n").gate("go").start();
     run.event("started", "a.1");

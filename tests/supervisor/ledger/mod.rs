@@ -318,6 +318,10 @@ impl Ledger {
                 }
                 Told::Other
             }
+            Event::Withdrawn { ref ids } => {
+                self.asked.retain(|id| !ids.contains(id));
+                Told::Other
+            }
             Event::Reread { .. } | Event::Unreadable { .. } => {
                 let read = std::mem::take(&mut self.reading);
                 if read { Told::Other } else { Told::Late }

@@ -331,6 +331,21 @@ fn who_waits_for_a_start_that_fails_is_told_so() {
 }
 
 #[test]
+fn who_has_gone_is_not_answered_and_what_was_asked_for_happens_all_the_same() {
+    let mut world =
+        settled(World::new(vec![member("web", 1)]).habit(0, Script::runs().led_by(obeys_after(ms(700)))));
+    let stop = world.request(stop(&[]), When::Happened);
+    let reload = world.request(Verb::Reload, When::Happened);
+    let stays = world.request(Verb::Settle, When::Happened);
+    world.tell(Event::Withdrawn { ids: vec![stop, reload] });
+    world.tell(files(&[(0, "web", 1, Program::Same)]));
+    world.pass(ms(1_000));
+    assert_eq!(states(&world), "web.1 stopped");
+    assert_eq!((world.answer_to(stop), world.answer_to(reload)), (None, None));
+    assert!(world.answer_to(stays).is_some());
+}
+
+#[test]
 fn who_waits_when_the_end_begins_is_told_that() {
     let mut world = World::new(vec![member("web", 1)]);
     let ready = world.request(Verb::Settle, When::Happened);
