@@ -314,6 +314,10 @@ pub(super) fn open_own(path: &Path) -> Result<File, String> {
     if found.uid() != geteuid().as_raw() {
         return Err(format!("it belongs to uid {}", found.uid()));
     }
+    if found.mode() & 0o777 != 0o600 {
+        // Whatever the umask took away: the next start has to read it.
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(|error| plain(&error))?;
+    }
     Ok(file)
 }
 

@@ -17,14 +17,18 @@ fn formation(socket: &Path) -> String {
 
 #[test]
 fn the_socket_is_ours_alone_and_gone_at_the_end() {
-    let mut run = Supervise::with("a: sleep 1000\n").setup(crate::harness::Setup::Umask(0)).start();
-    run.event("started", "a.1");
-    let socket = socket_of(&run);
-    assert_eq!([mode(socket.parent().expect("it is in one")), mode(&socket)], [0o700, 0o600]);
-    let lock = socket.with_extension("sock.lock");
-    assert_eq!(fs::read_to_string(&lock).expect("a lock"), format!("{}\n", run.pid()));
-    run.is_stopped();
-    assert!(!socket.exists());
+    for umask in [0, 0o777] {
+        let mut run = Supervise::with("a: sleep 1000\n").setup(crate::harness::Setup::Umask(umask)).start();
+        run.event("started", "a.1");
+        let socket = socket_of(&run);
+        assert_eq!([mode(socket.parent().expect("it is in one")), mode(&socket)], [0o700, 0o600]);
+        let (lock, record) = (socket.with_extension("sock.lock"), socket.with_extension("run"));
+        // Whoever starts next has to read them.
+        assert_eq!([mode(&lock), mode(&record)], [0o600, 0o600], "umask {umask:o}");
+        assert_eq!(fs::read_to_string(&lock).expect("a lock"), format!("{}\n", run.pid()));
+        run.is_stopped();
+        assert!(!socket.exists());
+    }
 }
 
 #[test]
