@@ -80,8 +80,10 @@ const SLEEPERS: &str = "web: chaos sleep 1h\nworker: chaos sleep 1h\n";
 fn t73_survivors_of_every_scale_keep_their_pid_and_port() {
     let mut run = Supervise::with(SLEEPERS).start();
     run.event("started", "worker.1");
-    let first = ps(&run);
     assert_eq!(says(&run, &["scale"]), "web=1 worker=1\n");
+    // As many as there are: returns when they are ready.
+    says(&run, &["scale", "--wait", "web=1", "worker=1"]);
+    let first = ps(&run);
     let said = says(&run, &["scale", "--wait", "web=4"]);
     assert_eq!(said, "web: 1 -> 4\nweb.2 to web.4 started, now running\n");
     let four = ps(&run);
@@ -246,6 +248,20 @@ fn reload_touches_what_has_changed_and_nothing_else() {
         assert!(refused.err.contains(says), "{says}: {}", refused.err);
     }
     assert_eq!(ps(&run), after);
+    run.is_stopped();
+}
+
+#[test]
+fn a_reload_reads_the_directory_that_was_put_in_the_place_of_ours() {
+    let mut run = Supervise::with("web: sleep 1000\n").start();
+    run.event("started", "web.1");
+    let (app, next) = (run.directory().app(""), run.directory().top().join("next"));
+    std::fs::create_dir(&next).expect("it is ours");
+    std::fs::write(next.join("Procfile"), "web: sleep 1000\nnew: sleep 1000\n").expect("it is ours");
+    std::fs::rename(&app, run.directory().top().join("before")).expect("it is ours");
+    std::fs::rename(&next, &app).expect("it is ours");
+    assert_eq!(says(&run, &["reload"]), "new: new, 1\nnew.1 will start\n");
+    run.event("started", "new.1");
     run.is_stopped();
 }
 
