@@ -125,8 +125,7 @@ fn run_formation(
             Some(path) if path == Path::new("none") => Socket::None,
             Some(path) => Socket::At(path.to_owned()),
         },
-        // A directory may be put in the place of ours: the files are read where the processes run.
-        inputs: Inputs { directory: std::path::absolute(inputs.directory.join("."))?, ..inputs.clone() },
+        inputs: inputs.to_be_read_again()?,
     };
     daemon::start(release, options, inherited)
 }

@@ -3,6 +3,7 @@
 use crate::api::TypeName;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use super::inputs::Strays;
 
 /// What the arguments ask for, in their order; `all` stands for every type but [`RELEASE`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,11 +133,20 @@ impl Request {
         }
     }
 
-    /// An error for each name that no type of the Procfile has.
-    pub(super) fn unknown<'a>(&'a self, known: &'a [TypeName]) -> impl Iterator<Item = Diagnostic> + 'a {
+    /// An error for each name that no type of the Procfile has, unless it is passed over.
+    pub(super) fn strays<'a>(
+        &'a self,
+        selection: Selection,
+        strays: Strays,
+        known: &'a [TypeName],
+    ) -> impl Iterator<Item = Diagnostic> + 'a {
         let is_known = |name: &str| name == ALL || known.iter().any(|known| known.as_str() == name);
-        let unknown = self.0.iter().map(|(name, _)| name).filter(move |name| !is_known(name));
-        unknown.map(|name| self::unknown(name, known.iter().map(TypeName::as_str)))
+        let refused = match strays {
+            Strays::Refused => true,
+            Strays::PassedOver => self.selects(selection) && !self.0.iter().any(|(name, _)| is_known(name)),
+        };
+        let unknown = self.0.iter().map(|(name, _)| name).filter(move |name| refused && !is_known(name));
+        unknown.map(|name| unknown_type(name, known.iter().map(TypeName::as_str)))
     }
 
     /// How many of each candidate run, `None` for those not selected. A count that is asked for and above `max` goes to
@@ -173,7 +183,7 @@ impl Request {
     }
 }
 
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
+fn unknown_type<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
     let relative = |name: &str| {
         let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let base = digits.strip_suffix(['+', '-'])?;
@@ -210,7 +220,7 @@ mod tests {
         let arguments: Vec<String> = arguments.iter().copied().map(str::to_owned).collect();
         let mut errors = Diagnostics::default();
         let request = parse(&arguments, &mut errors);
-        errors.extend(request.unknown(&names));
+        errors.extend(request.strays(selection, Strays::Refused, &names));
         let counts = request.apply(selection, &candidates, &mut errors);
         if !errors.is_empty() {
             return Err(errors);

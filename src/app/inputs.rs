@@ -1,6 +1,7 @@
 //! What the user gave us, and the files that it leads to.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub struct Inputs {
     pub spec: Option<PathBuf>,
     /// `web=4 worker`.
     pub formation: Vec<String>,
+    /// What becomes of those of them that name no type of the Procfile.
+    pub strays: Strays,
     /// `--only`.
     pub selection: Selection,
     /// `-p`, `--port-step`, `--no-port`.
@@ -54,7 +57,28 @@ pub enum Expansion {
     Expand,
 }
 
+/// What becomes of a type that is named and is not in the Procfile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strays {
+    /// It is a mistake.
+    #[default]
+    Refused,
+    /// It was there when it was named, and has been taken out of the file since. Only where nothing else was selected is it a
+    /// mistake all the same: nothing would run.
+    PassedOver,
+}
+
 impl Inputs {
+    /// The same, to be read again later: also where somebody puts another directory in the place of the current one, and has
+    /// taken types away.
+    ///
+    /// # Errors
+    /// The current directory cannot be found.
+    pub fn to_be_read_again(&self) -> io::Result<Inputs> {
+        let directory = std::path::absolute(self.directory.join("."))?;
+        Ok(Inputs { directory, strays: Strays::PassedOver, ..self.clone() })
+    }
+
     fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         self.directory.join(path)
     }

@@ -55,7 +55,8 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let FoundSpec { spec, heroku } = inputs.spec(&file, known.as_deref(), &mut errors);
     let root = inputs.root(&file).unwrap_or_else(|found| errors.gather(found.into()));
     let request = formation::parse(&inputs.formation, &mut errors);
-    errors.extend(known.iter().flat_map(|known| request.unknown(known)));
+    let strays = known.iter().flat_map(|known| request.strays(inputs.selection, inputs.strays, known));
+    errors.extend(strays);
     let types = settle(&entries, &spec, &inputs.flags);
     let (ports, base) = match (need, inputs.base(&sources, &spec)) {
         (_, Ok(base)) => (inputs.ports, base),

@@ -471,6 +471,22 @@ fn what_is_wrong_at_a_later_stage_is_said_with_what_is_wrong_at_an_earlier_one()
 }
 
 #[test]
+fn what_was_named_at_the_start_may_be_taken_out_of_the_procfile_later() {
+    let counts = |arguments: &[&str]| {
+        let project = Project::new(TWO).arguments(arguments);
+        let again = project.inputs.to_be_read_again().expect("it has a directory");
+        plan(&again).map(|release| release.remarks[0].to_string()).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(counts(&["web=3", "old=2"]).as_deref(), Ok("formation: web=3 worker=1"));
+    assert_eq!(counts(&["web", "old"]).as_deref(), Ok("formation: web=1"));
+    for arguments in [&["old"][..], &["old", "older=2"]] {
+        let error = counts(arguments).expect_err("nothing would run");
+        assert!(error.contains("there is no process type `old`"), "{error}");
+    }
+    assert!(Project::new(TWO).arguments(&["web=3", "old=2"]).errors().contains("`old`"));
+}
+
+#[test]
 fn a_one_off_command_fails_for_no_port_of_what_it_does_not_start() {
     let project = Project::new(TWO).file("supervise.yml", "formation: {web: 200}");
     assert!(project.errors().contains("would both get PORT"));
