@@ -34,7 +34,7 @@ mod usage;
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -92,7 +92,10 @@ pub(super) fn find_place(socket: &Socket, project: &str) -> Result<Option<(Place
     match socket {
         Socket::None => Ok(None),
         Socket::At(path) => Place::take(Wanted::At(path)).map(Some),
-        Socket::Usual => Place::take(Wanted::Of { project, directories: &directories() }).map(Some),
+        Socket::Usual => {
+            let (directories, elsewhere) = (directories(), [usual()]);
+            Place::take(Wanted::Of { project, directories: &directories, elsewhere: &elsewhere }).map(Some)
+        }
     }
 }
 
@@ -100,6 +103,11 @@ pub(super) fn find_place(socket: &Socket, project: &str) -> Result<Option<(Place
 pub(super) fn directories() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     place_words::directories(runtime.as_deref(), geteuid().as_raw())
+}
+
+/// Where our user's sockets are on most machines, whatever our own environment says.
+fn usual() -> PathBuf {
+    Path::new("/run/user").join(geteuid().to_string()).join("supervise")
 }
 
 /// The control socket while it is served.

@@ -47,6 +47,8 @@ pub(in crate::daemon) enum Wanted<'a> {
         project: &'a str,
         /// The best first.
         directories: &'a [PathBuf],
+        /// Where a start with another environment may have put it.
+        elsewhere: &'a [PathBuf],
     },
 }
 
@@ -116,12 +118,16 @@ impl Place {
                     Trouble::Unusable(reason) => NoPlace::Impossible { socket, reason },
                 })
             }
-            Wanted::Of { project, directories } => {
+            Wanted::Of { project, directories, elsewhere } => {
                 let mut tried = Vec::new();
                 for directory in directories {
                     let socket = directory.join(socket_name(project));
                     match take_at(&socket, Kind::Private) {
-                        Ok(taken) => return Ok(taken),
+                        Ok(taken) => {
+                            let others = directories.iter().chain(elsewhere);
+                            return alone(project, others.filter(|other| *other != directory))
+                                .map(|()| taken);
+                        }
                         Err(Trouble::Taken(pid)) => return Err(NoPlace::Taken { socket, pid }),
                         Err(Trouble::Unusable(reason)) => tried.push((directory.clone(), reason)),
                     }
@@ -213,6 +219,22 @@ impl fmt::Display for NoPlace {
     }
 }
 
+/// Whether nobody serves the same project in one of these directories of ours. One lock is not enough: a start from cron has
+/// no `XDG_RUNTIME_DIR`, say, and would run everything once more.
+///
+/// # Errors
+/// Somebody does.
+fn alone<'a>(project: &str, mut directories: impl Iterator<Item = &'a PathBuf>) -> Result<(), NoPlace> {
+    let taken = directories.find_map(|path| {
+        // Another user's directory may have anything in it.
+        let directory = own_directory(path).ok()?;
+        let socket = path.join(socket_name(project));
+        let pid = listener_of(&socket, &directory).ok()??;
+        Some(NoPlace::Taken { socket, pid: Some(pid).filter(|pid| *pid > 0) })
+    });
+    taken.map_or(Ok(()), Err)
+}
+
 fn take_at(socket: &Path, kind: Kind) -> Result<(Place, UnixListener), Trouble> {
     if socket.file_name().is_none() {
         return Err(Trouble::Unusable("it is no file name".to_owned()));
@@ -253,6 +275,15 @@ pub(super) fn private_directory(path: &Path) -> Result<File, String> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(plain(&error)),
     }
+    own_directory(path)
+}
+
+/// A directory of ours alone.
+///
+/// # Errors
+/// Why it is none.
+fn own_directory(path: &Path) -> Result<File, String> {
+    let us = geteuid().as_raw();
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         let link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());

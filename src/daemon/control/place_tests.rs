@@ -11,7 +11,7 @@ use super::testing::Scratch;
 use crate::api::place::lock_of;
 
 fn of(directories: &[PathBuf]) -> Result<(Place, UnixListener), NoPlace> {
-    Place::take(Wanted::Of { project: "project", directories })
+    Place::take(Wanted::Of { project: "project", directories, elsewhere: &[] })
 }
 
 fn mode(path: &Path) -> u32 {
@@ -42,6 +42,31 @@ fn the_directory_the_socket_and_the_lock_are_ours_alone_and_the_lock_has_our_pid
     drop(place);
     assert!(!socket.exists());
     assert_eq!(fs::read(lock_of(&socket)).expect("the lock stays"), b"");
+}
+
+#[test]
+fn who_runs_with_another_environment_runs_here_all_the_same() {
+    let scratch = Scratch::new();
+    let [login, shared, usual] = ["login", "shared", "usual"].map(|name| scratch.path(name));
+    let cron = || {
+        Place::take(Wanted::Of {
+            project: "project",
+            directories: std::slice::from_ref(&shared),
+            elsewhere: std::slice::from_ref(&usual),
+        })
+    };
+    let taken = |socket: &Path| NoPlace::Taken { socket: socket.to_owned(), pid: pid() };
+    let login_has_it = || of(std::slice::from_ref(&usual));
+    let login = || of(&[login.clone(), shared.clone()]);
+    for (first, second) in
+        [(&login_has_it as &dyn Fn() -> Result<_, _>, &cron as &dyn Fn() -> Result<_, _>), (&cron, &login)]
+    {
+        let (place, listener) = first().expect("it is the first");
+        assert_eq!(second().expect_err("it is the second"), taken(place.socket()));
+        // What was left of one that was killed is in nobody's way.
+        drop(listener);
+        second().expect("the first is gone");
+    }
 }
 
 #[test]

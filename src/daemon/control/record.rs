@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
-use nix::unistd::geteuid;
 
 use crate::api::place::record_name;
 
@@ -32,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(in crate::daemon) fn take_record(project: &str, directories: &[PathBuf]) -> Record {
     let usable = |directory: &&PathBuf| private_directory(directory).is_ok();
     let Some(ours) = directories.iter().find(usable) else { return Record { was_clean: false, held: None } };
-    let usual = Path::new("/run/user").join(geteuid().to_string()).join("supervise");
+    let usual = super::usual();
     let others = directories.iter().chain([&usual]).filter(|directory| *directory != ours);
     let mut clean = true;
     for other in others {
