@@ -18,8 +18,8 @@ const SECOND_INTERRUPT: Duration = Duration::from_millis(500);
 pub(super) enum Course {
     /// It runs.
     Up {
-        /// The first slot that failed for good, with its code.
-        first_failure: Option<Failure>,
+        /// The slots that have failed for good, and that nobody has brought back or taken away since: the first one first.
+        failures: Vec<(SlotKey, Failure)>,
     },
     /// Everything ends.
     Ending(End),
@@ -242,8 +242,8 @@ impl Supervisor {
         let essential =
             self.policy(key).essential && kind.wanted_slots().all(|slot| matches!(slot.phase, Phase::Failed));
         let cause = Cause::Essential(self.member(key).name.clone());
-        if let Course::Up { first_failure } = &mut self.course {
-            first_failure.get_or_insert_with(|| failure.clone());
+        if let Course::Up { failures } = &mut self.course {
+            failures.push((key, failure.clone()));
         }
         if essential {
             self.end(step, cause, Some(failure));
@@ -258,7 +258,7 @@ impl Supervisor {
             return;
         }
         let (code, because, farewell) = match &self.course {
-            Course::Up { first_failure } => {
+            Course::Up { failures } => {
                 // Slots that were stopped by request keep us up, types that were scaled to 0 by request, and a formation of
                 // none.
                 let by_itself = |slot: &super::Slot| matches!(slot.phase, Phase::Completed | Phase::Failed);
@@ -268,8 +268,8 @@ impl Supervisor {
                 {
                     return;
                 }
-                match first_failure {
-                    Some(failure) => (failure.code, Some(failure.slot.clone()), Farewell::Patient),
+                match failures.first() {
+                    Some((_, failure)) => (failure.code, Some(failure.slot.clone()), Farewell::Patient),
                     None => (0, None, Farewell::Patient),
                 }
             }

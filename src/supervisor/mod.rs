@@ -108,7 +108,7 @@ impl Supervisor {
             habits,
             order: (0..types.len()).collect(),
             types,
-            course: Course::Up { first_failure: None },
+            course: Course::Up { failures: Vec::new() },
             job: Job::Going,
             agenda: BTreeSet::new(),
             unsettled: 0,
@@ -189,7 +189,7 @@ impl Supervisor {
         &self.member(key).policy
     }
 
-    /// The only place where a phase changes: the agenda and the count of unsettled slots follow it.
+    /// The only place where a phase changes: the agenda, the count of unsettled slots and the list of failed ones follow it.
     fn enter(&mut self, key: SlotKey, phase: Phase) {
         self.moved = true;
         let (due, unsettled) = (phase.deadline(), !phase.is_final());
@@ -201,6 +201,9 @@ impl Supervisor {
             self.agenda.insert((due, key));
         }
         self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(!old.is_final());
+        if let (Phase::Failed, Course::Up { failures }) = (&old, &mut self.course) {
+            failures.retain(|(other, _)| *other != key);
+        }
     }
 
     fn new_instance(&mut self) -> InstanceId {

@@ -65,7 +65,8 @@ pub(crate) struct Ledger {
     haste: Haste,
     pipes: Pipes,
     first_interrupt: Option<Time>,
-    first_failure: Option<u8>,
+    /// The slots that have failed for good, the first one first, with their codes.
+    failures: Vec<(SlotKey, u8)>,
     /// How many there shall be of each type, and who says so; nothing for types that are not in the Procfile any more.
     counts: BTreeMap<usize, (u32, Says)>,
     /// How many the files say.
@@ -203,7 +204,7 @@ impl Checked {
             haste: Haste::NotAsked,
             pipes: Pipes::Held,
             first_interrupt: None,
-            first_failure: None,
+            failures: Vec::new(),
             counts: (0..).zip(members.iter().map(|member| (member.quantity, Says::Plan))).collect(),
             planned: (0..).zip(members.iter().map(|member| member.quantity)).collect(),
             asked: BTreeSet::new(),
@@ -246,6 +247,7 @@ impl Checked {
         self.ledger.note_gates(&self.rules, now);
         self.ledger.check_actions(&step);
         self.ledger.note_request(&step, &self.supervisor);
+        self.ledger.check_exit(&step);
         self.ledger.check_course(&step);
         self.ledger.check_sequel(&step, told, &self.supervisor);
         self.ledger.check_state(&step, &self.supervisor);

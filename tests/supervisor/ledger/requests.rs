@@ -102,8 +102,10 @@ impl Ledger {
     fn set_count(&mut self, type_index: usize, after: u32, says: Says) {
         let before = self.counts.get(&type_index).map_or(0, |(count, _)| *count);
         for number in after + 1..=before {
-            let place = self.place(SlotKey { type_index, number });
+            let key = SlotKey { type_index, number };
+            let place = self.place(key);
             (place.held, place.verdict) = (true, None);
+            self.failures.retain(|(failed, _)| *failed != key);
         }
         for number in before + 1..=after {
             self.raise(SlotKey { type_index, number });
@@ -114,6 +116,7 @@ impl Ledger {
     fn raise(&mut self, key: SlotKey) {
         let place = self.place(key);
         (place.held, place.failures, place.shortages, place.verdict) = (false, 0, 0, None);
+        self.failures.retain(|(failed, _)| *failed != key);
         if let Some(life) = self.lives.get_mut(&key)
             && let Stage::Orphaned { own, .. } = &mut life.stage
         {

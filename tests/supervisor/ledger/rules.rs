@@ -70,13 +70,12 @@ impl Ledger {
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
                 Action::Pass { .. } | Action::Resume => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
-                Action::Exit { code, farewell } => {
+                Action::Exit { farewell, .. } => {
                     // Who asks us to end waits for that; after a drain that went on without our reader, nobody does.
                     let asked = matches!(self.course, Course::Ending { begun: Begun::Asked(_), .. });
                     let patient = !asked && self.pipes == Pipes::Held;
                     assert_eq!(*farewell == Farewell::Patient, patient, "{farewell:?}, {:?}", self.pipes);
                     assert_eq!(index + 1, step.actions.len(), "nothing follows the exit");
-                    self.check_exit(step, *code);
                 }
             }
         }
@@ -152,13 +151,15 @@ impl Ledger {
             Notice::Failed { slot, .. } => {
                 self.place(step.names[slot]).verdict = Some(Rest::Failed);
                 let place = *self.place(step.names[slot]);
-                self.first_failure.get_or_insert(place.last_code);
+                self.failures.push((step.names[slot], place.last_code));
             }
             _ => {}
         }
     }
 
-    fn check_exit(&mut self, step: &Step<'_>, code: u8) {
+    /// The exit code, where there is one. What a request changes in the same step counts already.
+    pub(super) fn check_exit(&mut self, step: &Step<'_>) {
+        let Some(Action::Exit { code, .. }) = step.actions.last() else { return };
         let fail_fast = step.rules.habits.fail_fast == FailFast::Yes;
         let wanted = match self.course {
             Course::Over => panic!("one exit"),
@@ -167,7 +168,7 @@ impl Ledger {
                 assert!(!fail_fast, "the first exit would have ended everything");
                 let kept = self.counts.values().any(|(count, says)| (*count, *says) == (0, Says::Request));
                 assert!(!kept, "what was scaled to 0 by request keeps everything up");
-                self.first_failure.unwrap_or(0)
+                self.failures.first().map_or(0, |(_, code)| *code)
             }
             Course::Ending { since, begun, force } => {
                 for life in self.lives.values() {
@@ -181,7 +182,7 @@ impl Ledger {
                 }
             }
         };
-        assert_eq!(code, wanted, "the exit code");
+        assert_eq!(*code, wanted, "the exit code");
         assert!(self.asked.is_empty(), "everybody has an answer: {:?}", self.asked);
         self.course = Course::Over;
     }

@@ -219,6 +219,30 @@ fn a_slot_that_has_given_up_comes_back_by_a_restart_with_a_new_streak() {
 }
 
 #[test]
+fn a_failure_that_was_brought_back_or_scaled_away_decides_no_exit_code() {
+    let job = |name, quantity| {
+        with(member(name, quantity), |policy| {
+            (policy.restart, policy.essential) = (Restart::Never, false);
+        })
+    };
+    let world = || {
+        World::new(vec![job("job", 2), job("long", 1)])
+            .script(slot(0, 1), [Script::exits(ms(100), 3), Script::exits(ms(100), 0)])
+            .script(slot(0, 2), [Script::exits(ms(200), 4)])
+            .habit(1, Script::exits(ms(60_000), 0))
+    };
+    let mut as_it_was = world();
+    assert_eq!(as_it_was.run_to_exit(), 3);
+    let mut brought_back = settled(world());
+    brought_back.ask(restart(&["job.1"])).expect("it is possible");
+    assert_eq!(brought_back.run_to_exit(), 4);
+    let mut scaled_away = settled(world());
+    scaled_away.ask(restart(&["job.1"])).expect("it is possible");
+    scaled_away.ask(to("job", 1)).expect("it is possible");
+    assert_eq!(scaled_away.run_to_exit(), 0);
+}
+
+#[test]
 fn the_leftovers_of_a_leader_that_died_are_waited_for_and_then_the_restart_is_at_once() {
     let mut world = World::new(vec![member("web", 1)])
         .script(slot(0, 1), [Script::exits(ms(5_000), 1).with(obeys_after(ms(2_000)))]);
