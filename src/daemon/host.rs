@@ -135,6 +135,7 @@ impl Host {
         match action {
             Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
             Action::Stop { slot, instance, target, signal } => {
+                self.stream.drain_instance(instance);
                 self.signal(slot, instance, target, signal, inbox);
                 // A refusal would be the same as for the signal before.
                 self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
@@ -143,6 +144,7 @@ impl Host {
                 self.signal(slot, instance, Whom::Leader, signal, inbox);
             }
             Action::Kill { slot, instance, target } => {
+                self.stream.drain_instance(instance);
                 self.signal(slot, instance, target, Signal::KILL, inbox);
             }
             Action::Look { slot, instance } => {

@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+/// A moment as `2026-01-31T12:34:56.123456Z`.
+pub(super) type Stamp = [u8; 27];
+
 /// The time of day in one zone. Only what people and programs read: nothing is ever decided by it.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -44,12 +47,12 @@ impl Clock {
     }
 
     /// Now as `2026-01-31T12:34:56.123456Z` (RFC 3339 section 5.6), for a clock in UTC.
-    pub(super) fn timestamp(&mut self) -> [u8; 27] {
+    pub(super) fn timestamp(&mut self) -> Stamp {
         self.timestamp_of(now())
     }
 
     /// The same of another moment.
-    pub(super) fn timestamp_of(&mut self, Moment { second, micros }: Moment) -> [u8; 27] {
+    pub(super) fn timestamp_of(&mut self, Moment { second, micros }: Moment) -> Stamp {
         self.turn_to(second);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         text[..11].copy_from_slice(&self.date);

@@ -49,6 +49,7 @@ pub(super) struct Door {
 #[derive(Debug)]
 struct Asked {
     sources: Vec<Source>,
+    ending: Vec<InstanceId>,
     says: VecDeque<Say>,
     goal: Goal,
     output: Renewal,
@@ -70,6 +71,8 @@ pub(super) enum Renewal {
 pub(super) struct Taken {
     /// Pipes to read from now on.
     pub(super) sources: Vec<Source>,
+    /// Instances whose pipes are to be read on, those in `sources` too.
+    pub(super) ending: Vec<InstanceId>,
     /// The next thing to say; every source that came before it is in `sources` or was.
     pub(super) say: Option<Say>,
     /// The goal.
@@ -96,14 +99,20 @@ impl Door {
     /// eventfd(2)'s.
     pub(super) fn new() -> io::Result<Door> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let (sources, says) = (Vec::new(), VecDeque::new());
+        let (sources, ending, says) = (Vec::new(), Vec::new(), VecDeque::new());
         let (goal, output) = (Goal::Run, Renewal::Keep);
-        Ok(Door { bell, asked: Mutex::new(Asked { sources, says, goal, output, refused: 0 }) })
+        Ok(Door { bell, asked: Mutex::new(Asked { sources, ending, says, goal, output, refused: 0 }) })
     }
 
     /// Has a pipe read.
     pub(super) fn attach(&self, source: Source) {
         self.lock().sources.push(source);
+        self.ring();
+    }
+
+    /// Has the pipes of an instance read on, whatever our reader does.
+    pub(super) fn drain(&self, instance: InstanceId) {
+        self.lock().ending.push(instance);
         self.ring();
     }
 
@@ -149,8 +158,9 @@ impl Door {
             Want::Say => asked.says.pop_front(),
             Want::Rest => None,
         };
-        let (sources, refused) = (mem::take(&mut asked.sources), mem::take(&mut asked.refused));
-        Taken { sources, say, goal: asked.goal, output: mem::take(&mut asked.output), refused }
+        let (sources, ending) = (mem::take(&mut asked.sources), mem::take(&mut asked.ending));
+        let refused = mem::take(&mut asked.refused);
+        Taken { sources, ending, say, goal: asked.goal, output: mem::take(&mut asked.output), refused }
     }
 
     fn ring(&self) {

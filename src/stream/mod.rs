@@ -21,6 +21,7 @@
 //!
 //! What was said lately is kept in the [`History`], as it was read, for readers in other threads.
 
+mod allowance;
 mod backlog;
 mod clock;
 mod door;
@@ -287,6 +288,12 @@ impl Stream {
     /// it has taken nothing for half a second, what does not fit is dropped and counted.
     pub fn drain(&self) {
         self.door.aim(Goal::Drain);
+    }
+
+    /// The same for the pipes of one instance, which is asked to end, so that it does not hang in a write(2) until it is killed:
+    /// what does not fit is dropped and counted. The others wait for the reader as before.
+    pub fn drain_instance(&self, instance: InstanceId) {
+        self.door.drain(instance);
     }
 
     /// Reads what the pipes still hold and writes everything out, however long our reader takes; [`Report::Over`] tells when

@@ -33,8 +33,8 @@ pub(super) enum Dress {
 pub(super) enum Head {
     /// For [`Dress::Text`].
     Tag(Tag),
-    /// For [`Dress::Json`]: all between the time and the message.
-    Fields(Box<[u8]>),
+    /// For [`Dress::Json`].
+    Object(json::Head),
     /// For [`Dress::Raw`] and [`Dress::Invisible`].
     Nothing,
 }
@@ -126,11 +126,9 @@ impl Outlet {
                     })
                 })
             }
-            (Dress::Json(clock), Head::Fields(fields)) => {
-                let now = clock.timestamp();
-                lines.feed(chunk, |line, cut| {
-                    valve.take(dress, |buffer| json::line(buffer, &now, fields, line, cut))
-                })
+            (Dress::Json(clock), Head::Object(head)) => {
+                head.stamp(&clock.timestamp());
+                lines.feed(chunk, |line, cut| valve.take(dress, |buffer| head.line(buffer, line, cut)))
             }
             (Dress::Raw, Head::Nothing) => lines.feed(chunk, |line, _| {
                 valve.take(dress, |buffer| {
@@ -143,6 +141,14 @@ impl Outlet {
                 unreachable!("a head is made by the dress that it is used with")
             }
         }
+    }
+
+    /// Counts the lines that end in a chunk as dropped, for whose pipe nobody waits any more.
+    pub(super) fn drop_chunk(&mut self, lines: &mut Splitter, chunk: &[u8]) {
+        lines.feed(chunk, |_, _| {
+            self.valve.backlog.refuse(1);
+            ControlFlow::Continue(())
+        });
     }
 
     /// Takes the line that a pipe ended with, where it did so without a newline. It may be one more than there is room for.
@@ -164,7 +170,7 @@ impl Outlet {
     pub(super) fn head(&self, slot: &SlotName, pid: Pid, channel: Channel, nth: usize) -> Head {
         match &self.dress {
             Dress::Text(style) => Head::Tag(style.tag(&slot.to_string(), nth)),
-            Dress::Json(_) => Head::Fields(json::fields(slot, pid, channel).into()),
+            Dress::Json(_) => Head::Object(json::Head::new(slot, pid, channel)),
             Dress::Raw | Dress::Invisible => Head::Nothing,
         }
     }

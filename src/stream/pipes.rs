@@ -1,5 +1,6 @@
 //! The pipes that are read.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -7,6 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::read;
 
 use super::Channel;
+use super::allowance::{Allowance, USUAL};
 use super::history::History;
 use super::line::Splitter;
 use super::outlet::Head;
@@ -25,6 +27,10 @@ pub(super) struct Pipe {
     pub(super) place: usize,
     pub(super) head: Head,
     pub(super) lines: Splitter,
+    /// What it can hold, in bytes.
+    pub(super) size: usize,
+    /// Whether its instance is asked to end: it is read on though our reader has stopped.
+    pub(super) drains: bool,
 }
 
 /// What a read gave.
@@ -75,20 +81,35 @@ impl Pipe {
 }
 
 /// All of them, by a number that an event of epoll(7) can carry. A number is used again when its pipe is closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pipes {
     all: Vec<Option<Pipe>>,
     free: Vec<usize>,
+    /// How many of them belong to instances that are asked to end.
+    draining: usize,
+    allowance: Allowance,
 }
 
 impl Pipes {
+    /// None yet.
+    pub(super) fn new() -> Pipes {
+        Pipes { all: Vec::new(), free: Vec::new(), draining: 0, allowance: Allowance::of_our_user() }
+    }
+
     /// Adds one and gives it a number.
-    pub(super) fn add(&mut self, pipe: Pipe) -> usize {
+    pub(super) fn add(&mut self, mut pipe: Pipe) -> usize {
+        pipe.size = self.allowance.count(&pipe.fd);
+        self.draining += usize::from(pipe.drains);
         let key = self.free.pop().unwrap_or(self.all.len());
         if key == self.all.len() {
             self.all.push(None);
         }
         self.all[key] = Some(pipe);
+        if self.allowance.is_exceeded() {
+            for pipe in self.all.iter_mut().flatten() {
+                pipe.size = self.allowance.narrow(&pipe.fd, pipe.size);
+            }
+        }
         key
     }
 
@@ -97,9 +118,33 @@ impl Pipes {
         self.all.get_mut(key)?.as_mut()
     }
 
+    /// From now on the pipes of these instances are read on though our reader has stopped.
+    pub(super) fn drain(&mut self, ending: &HashSet<InstanceId>) {
+        for pipe in self.all.iter_mut().flatten().filter(|pipe| !pipe.drains) {
+            pipe.drains = ending.contains(&pipe.instance);
+            self.draining += usize::from(pipe.drains);
+        }
+    }
+
+    /// Those that are.
+    pub(super) fn draining(&self) -> Vec<(usize, &Pipe)> {
+        if self.draining == 0 { Vec::new() } else { self.iter().filter(|(_, pipe)| pipe.drains).collect() }
+    }
+
+    /// A read has found so many bytes in one: where it was nearly full, its process may have waited for us, and it is made larger.
+    pub(super) fn found(&mut self, key: usize, bytes: usize) {
+        let count = self.all.len() - self.free.len();
+        let Some(pipe) = self.all.get_mut(key).and_then(Option::as_mut) else { return };
+        if pipe.size <= USUAL && bytes >= pipe.size / 4 * 3 {
+            pipe.size = self.allowance.widen(&pipe.fd, pipe.size, count);
+        }
+    }
+
     /// Closes one, which takes it out of every epoll(7) too: nobody else has its descriptor.
     pub(super) fn close(&mut self, key: usize) {
-        if self.all.get_mut(key).and_then(Option::take).is_some() {
+        if let Some(pipe) = self.all.get_mut(key).and_then(Option::take) {
+            self.allowance.give_back(pipe.size);
+            self.draining -= usize::from(pipe.drains);
             self.free.push(key);
         }
     }

@@ -3,6 +3,7 @@
 //! One round: say what is to be said, wait, read each pipe that has something once. What was read is written when nothing more
 //! is ready or when as much waits as may. One read per pipe and round is what keeps a flood from starving a whisper.
 
+use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::ops::Range;
@@ -31,6 +32,9 @@ const READ: usize = 64 * 1024;
 /// a reader that works on a busy machine, short against any drain.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// So much is read at once from a pipe whose lines are dropped.
+const PAST: usize = 16 * 1024;
+
 // The numbers of what is no pipe in epoll(7); the pipes' begin at 0.
 const DOOR: u64 = u64::MAX;
 const OUT: u64 = u64::MAX - 1;
@@ -48,7 +52,11 @@ pub(super) struct Pump<R> {
     rung: bool,
     epoll: Epoll,
     events: Vec<EpollEvent>,
+    /// Those of them that were not looked at yet.
+    told: Range<usize>,
     pipes: Pipes,
+    /// Instances that were asked to end and may have more pipes to come.
+    ending: HashSet<InstanceId>,
     inbox: Inbox,
     farewell: Option<Farewell>,
     history: Arc<History>,
@@ -126,7 +134,9 @@ impl<R: Fn(Report)> Pump<R> {
             aside,
             epoll,
             events: vec![EpollEvent::empty(); 64],
-            pipes: Pipes::default(),
+            told: 0..0,
+            pipes: Pipes::new(),
+            ending: HashSet::new(),
             inbox: Inbox { bytes: vec![0; READ].into(), count: 0, rest: 0..0, from: 0, begins: Begins::Line },
             farewell: None,
             history,
@@ -168,6 +178,7 @@ impl<R: Fn(Report)> Pump<R> {
             match self.admit(Want::Say) {
                 Some(Say::Notice(notice)) => self.say(notice),
                 Some(Say::LastWords(instance, notice)) => {
+                    self.ending.remove(&instance);
                     self.farewell = Some(self.farewell(Then::Say(notice), Some(instance)));
                 }
                 None => {
@@ -191,6 +202,10 @@ impl<R: Fn(Report)> Pump<R> {
         let taken = self.door.take(want);
         for source in taken.sources {
             self.attach(source);
+        }
+        if !taken.ending.is_empty() {
+            self.ending.extend(taken.ending);
+            self.pipes.drain(&self.ending);
         }
         self.out.refuse(taken.refused);
         match taken.output {
@@ -216,6 +231,8 @@ impl<R: Fn(Report)> Pump<R> {
         let Output::File(path) = &self.output else { return };
         let reopened = logfile::open(path).and_then(|fd| {
             self.out_watch.end(&self.out, &self.epoll);
+            // What was told of the old one is not true of the new.
+            self.told = 0..0;
             let reopened = self.out.reopen(fd);
             self.out_watch = Watch::new(&self.out, OUT, &self.epoll)?;
             Ok(reopened?)
@@ -236,7 +253,9 @@ impl<R: Fn(Report)> Pump<R> {
         }
         let head = self.out.head(&slot, pid, channel, place);
         let lines = Splitter::default();
-        let key = self.pipes.add(Pipe { fd, instance, pid, channel, slot, place, head, lines });
+        let drains = self.ending.contains(&instance);
+        let pipe = Pipe { fd, instance, pid, channel, slot, place, head, lines, size: 0, drains };
+        let key = self.pipes.add(pipe);
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         if let Err(errno) = self.epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64)) {
             // Out of kernel memory or over epoll's own limit. What it holds at the end is read all the same.
@@ -323,6 +342,7 @@ impl<R: Fn(Report)> Pump<R> {
         if let Read::Bytes(count) = read {
             (self.inbox.rest, self.inbox.count) = (0..count, count);
             (self.inbox.from, self.inbox.begins) = (key, pipe.begins());
+            self.pipes.found(key, count);
         }
         read
     }
@@ -360,28 +380,18 @@ impl<R: Fn(Report)> Pump<R> {
         self.pipes.close(key);
     }
 
-    /// Waits for anything to do, and reads every pipe that has something once.
+    /// Reads every pipe that has something once, after waiting for anything to do where nothing is left to do from before: a
+    /// reader that makes us stop in the middle of a round has the same pipes wait each time otherwise.
     fn read_more(&mut self) {
-        self.out_watch.set(&self.out, &self.epoll);
-        self.aside_watch.set(&self.aside, &self.epoll);
-        let timeout = if self.out.is_fresh() { EpollTimeout::ZERO } else { EpollTimeout::NONE };
-        let mut events = mem::take(&mut self.events);
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(errno) => unreachable!("epoll_wait(2) fails in no other way on a live descriptor: {errno}"),
-        };
-        if count == 0 {
-            self.out.flush();
+        if self.told.is_empty() {
+            self.wait_for_events();
         }
-        for event in &events[..count] {
+        while let Some(at) = self.told.next() {
+            let event = self.events[at];
             let lost = event.events().intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
             match event.data() {
-                // What was asked is said before what is written because of it: the rest of this round is told again.
-                DOOR => {
-                    self.hear_bell();
-                    break;
-                }
+                // What was asked is said before what is written because of it.
+                DOOR => return self.hear_bell(),
                 OUT if lost => self.out.hang_up(),
                 OUT => self.out.flush(),
                 ASIDE if lost => self.aside.hang_up(),
@@ -394,12 +404,26 @@ impl<R: Fn(Report)> Pump<R> {
                         Read::End => self.close(key),
                     }
                     if self.digest() == Room::Full {
-                        break;
+                        return;
                     }
                 }
             }
         }
-        self.events = events;
+    }
+
+    fn wait_for_events(&mut self) {
+        self.out_watch.set(&self.out, &self.epoll);
+        self.aside_watch.set(&self.aside, &self.epoll);
+        let timeout = if self.out.is_fresh() { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+        let count = match self.epoll.wait(&mut self.events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => unreachable!("epoll_wait(2) fails in no other way on a live descriptor: {errno}"),
+        };
+        if count == 0 {
+            self.out.flush();
+        }
+        self.told = 0..count;
     }
 
     fn hear_bell(&mut self) {
@@ -407,22 +431,33 @@ impl<R: Fn(Report)> Pump<R> {
         self.rung = true;
     }
 
-    /// Waits until our reader goes on, somebody is at the door, or patience ends.
+    /// Waits until our reader goes on, somebody is at the door, or patience ends: then what instances write that are asked to
+    /// end is read and dropped.
     fn wait_for_reader(&mut self) {
-        let patience = match self.out.overflow() {
-            Overflow::Wait | Overflow::Drop => None,
-            Overflow::WaitAWhile => Some(self.out.moved() + PATIENCE),
+        let by = self.out.moved() + PATIENCE;
+        let (patience, aside) = match self.out.overflow() {
+            Overflow::Drop => (None, Vec::new()),
+            Overflow::WaitAWhile => (Some(by), Vec::new()),
+            Overflow::Wait => {
+                let drain = self.pipes.draining();
+                if drain.is_empty() || by <= Instant::now() { (None, drain) } else { (Some(by), Vec::new()) }
+            }
         };
         let until = match self.goal {
             Goal::Run | Goal::RunOut | Goal::Drain => patience,
             Goal::Finish(by) => patience.map_or(Some(by), |patience| Some(patience.min(by))),
         };
-        let mut waited = [
+        let mut waited = vec![
             PollFd::new(self.door.bell(), PollFlags::POLLIN),
             PollFd::new(self.out.as_fd(), PollFlags::POLLOUT),
         ];
+        waited.extend(aside.iter().map(|(_, pipe)| PollFd::new(pipe.fd.as_fd(), PollFlags::POLLIN)));
         wait(&mut waited, until);
-        let [bell, out] = waited.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let mut found = waited.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let (bell, out) =
+            (found.next().unwrap_or(PollFlags::empty()), found.next().unwrap_or(PollFlags::empty()));
+        let aside = aside.iter().zip(found).filter(|(_, found)| !found.is_empty());
+        let aside: Vec<_> = aside.map(|((key, _), _)| *key).collect();
         if !bell.is_empty() {
             self.hear_bell();
         }
@@ -430,8 +465,44 @@ impl<R: Fn(Report)> Pump<R> {
             self.out.hang_up();
         } else if !out.is_empty() {
             self.out.flush();
-        } else if until.is_some_and(|until| until <= Instant::now()) {
+        } else if self.out.overflow() == Overflow::WaitAWhile
+            && until.is_some_and(|until| until <= Instant::now())
+        {
             self.out.stall();
+        } else {
+            for key in aside {
+                self.read_and_drop(key);
+            }
+        }
+    }
+
+    /// Reads once from a pipe, past the inbox and the output; the history has it all the same.
+    fn read_and_drop(&mut self, key: usize) {
+        let Some(pipe) = self.pipes.get_mut(key) else { return };
+        let Inbox { bytes, count, rest, from, begins } = &mut self.inbox;
+        if *from == key && *count > 0 {
+            self.out.drop_chunk(&mut pipe.lines, &bytes[rest.clone()]);
+            rest.start = rest.end;
+            pipe.remember(&self.history, *begins, &bytes[..mem::take(count)]);
+        }
+        let mut bytes = [0; PAST];
+        let begins = pipe.begins();
+        match pipe.read(&mut bytes) {
+            Read::Bytes(count) => {
+                self.out.drop_chunk(&mut pipe.lines, &bytes[..count]);
+                pipe.remember(&self.history, begins, &bytes[..count]);
+            }
+            Read::Nothing => {}
+            Read::End => {
+                if begins == Begins::Middle {
+                    self.out.drop_chunk(&mut pipe.lines, b"\n");
+                    pipe.remember(&self.history, begins, b"\n");
+                }
+                if let Some(farewell) = &mut self.farewell {
+                    farewell.owed.retain(|(owed, _)| *owed != key);
+                }
+                self.close(key);
+            }
         }
     }
 

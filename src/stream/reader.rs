@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::clock::{Clock, Moment, now};
+use super::clock::{Clock, Moment, Stamp, now};
 use super::history::{History, Kept, Said};
 use super::line::{Cut, Splitter};
 use super::ring::{Begins, Record, Ring};
@@ -399,7 +399,7 @@ impl Place {
         bytes: &[u8],
         record: &Record,
         (first, line): (u64, &mut u64),
-        stamp: &[u8],
+        stamp: &Stamp,
         out: &mut Vec<u8>,
         full: usize,
     ) -> usize {
@@ -423,11 +423,12 @@ impl Place {
                 return bytes.len();
             }
         };
-        let fields = json::fields(&self.slot, record.pid, record.channel);
+        let mut head = json::Head::new(&self.slot, record.pid, record.channel);
+        head.stamp(stamp);
         let used = lines.feed(&bytes[skipped..], |text, cut| {
             if *line >= self.next_line {
                 tell_missed(&mut self.missed, Some(&self.slot), stamp, out);
-                json::line(out, stamp, &fields, text, cut);
+                head.line(out, text, cut);
             }
             *line += u64::from(cut == Cut::Line);
             self.next_line = self.next_line.max(*line);

@@ -13,6 +13,8 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 
+use super::allowance::widen_ours;
+
 /// What a poll(2) for writing guarantees a pipe to take without waiting (`PIPE_BUF`, pipe(7)).
 const SURE: usize = 4096;
 
@@ -21,6 +23,8 @@ const SURE: usize = 4096;
 pub(super) struct Sink {
     fd: OwnedFd,
     way: Way,
+    /// Whether it was never full.
+    untried: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +67,28 @@ impl Sink {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
             match open(path.as_str(), flags, Mode::empty()) {
-                Ok(fd) => return Ok(Sink { fd, way: Way::Own }),
+                Ok(fd) => return Ok(Sink { fd, way: Way::Own, untried: true }),
                 // ENXIO: the reader is gone already, which the first write will say.
                 Err(_) => Way::Asked,
             }
         } else {
             Way::Direct
         };
-        Ok(Sink { fd, way })
+        Ok(Sink { fd, way, untried: true })
     }
 
     /// Writes what can be written at once.
-    pub(super) fn write(&self, bytes: &[u8]) -> Wrote {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Wrote {
+        let wrote = self.try_write(bytes);
+        if wrote != Wrote::Nothing || !self.untried || self.way != Way::Own {
+            return wrote;
+        }
+        self.untried = false;
+        widen_ours(&self.fd);
+        self.try_write(bytes)
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> Wrote {
         loop {
             let written = match self.way {
                 Way::Own | Way::Direct => write(&self.fd, bytes),
@@ -125,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    fn fill(sink: &Sink) -> usize {
+    fn fill(sink: &mut Sink) -> usize {
         let mut total = 0;
         loop {
             match sink.write(&vec![b'x'; 65_536]) {
@@ -143,12 +157,14 @@ mod tests {
     #[test]
     fn a_pipe_is_filled_without_waiting_and_its_flag_stays() {
         let (mut reader, writer) = pipe().unwrap();
-        let sink = Sink::new(writer.try_clone().unwrap().into()).unwrap();
+        let mut sink = Sink::new(writer.try_clone().unwrap().into()).unwrap();
         assert_eq!(sink.way, Way::Own);
-        assert_eq!(fill(&sink), 65_536);
+        // It is made larger where our user has not taken all that there is.
+        let size = fill(&mut sink);
+        assert_eq!(fcntl(&writer, FcntlArg::F_GETPIPE_SZ), Ok(size.try_into().unwrap()));
         assert!(!flags(&writer).contains(OFlag::O_NONBLOCK));
-        reader.read_exact(&mut vec![0; 65_536]).unwrap();
-        assert_eq!(fill(&sink), 65_536);
+        reader.read_exact(&mut vec![0; size]).unwrap();
+        assert_eq!(fill(&mut sink), size);
         drop(reader);
         assert_eq!(sink.write(b"x"), Wrote::Gone);
     }
@@ -156,11 +172,11 @@ mod tests {
     #[test]
     fn a_pipe_that_cannot_be_opened_again_is_asked_first() {
         let (mut reader, writer) = pipe().unwrap();
-        let sink = Sink { fd: writer.into(), way: Way::Asked };
-        assert_eq!(fill(&sink), 65_536);
+        let mut sink = Sink { fd: writer.into(), way: Way::Asked, untried: true };
+        assert_eq!(fill(&mut sink), 65_536);
         assert!(!flags(&sink).contains(OFlag::O_NONBLOCK));
         reader.read_exact(&mut [0; 8192]).unwrap();
-        assert_eq!(fill(&sink), 8192);
+        assert_eq!(fill(&mut sink), 8192);
         drop(reader);
         assert_eq!(sink.write(b"x"), Wrote::Gone);
     }
@@ -175,8 +191,8 @@ mod tests {
     #[test]
     fn a_socket_is_filled_without_waiting_and_without_a_signal() {
         let (reader, writer) = UnixStream::pair().unwrap();
-        let sink = Sink::new(writer.try_clone().unwrap().into()).unwrap();
-        assert!(fill(&sink) > 0);
+        let mut sink = Sink::new(writer.try_clone().unwrap().into()).unwrap();
+        assert!(fill(&mut sink) > 0);
         assert!(!flags(&writer).contains(OFlag::O_NONBLOCK));
         drop(reader);
         assert_eq!(sink.write(b"x"), Wrote::Gone);
@@ -187,7 +203,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("supervise-sink-{}", std::process::id()));
         std::fs::write(&path, "old\n").unwrap();
         let mut other = OpenOptions::new().append(true).open(&path).unwrap();
-        let sink = Sink::new(other.try_clone().unwrap().into()).unwrap();
+        let mut sink = Sink::new(other.try_clone().unwrap().into()).unwrap();
         assert_eq!(sink.write(b"ours\n"), Wrote::Bytes(5));
         other.write_all(b"theirs\n").unwrap();
         assert_eq!(sink.write(b"ours\n"), Wrote::Bytes(5));

@@ -41,9 +41,15 @@ pub(super) struct Style {
 /// The tag of one pipe. It is made once; only its time changes, once a second.
 #[derive(Debug)]
 pub(super) struct Tag {
+    /// The tag, and zeros up to a whole number of [`STRIDE`]s.
     bytes: Box<[u8]>,
+    length: usize,
     second: i64,
 }
+
+/// A tag is copied in steps of so many bytes, which the compiler makes a move or two of registers; what is too much is cut
+/// off again. Most tags are one step.
+const STRIDE: usize = 32;
 
 impl Style {
     /// Tags for names up to `widest` characters, with the time where there is a clock.
@@ -62,7 +68,7 @@ impl Style {
     pub(super) fn tag(&self, name: &str, nth: usize) -> Tag {
         let time = if self.clock.is_some() { "00:00:00 " } else { "" };
         let head = self.head(name, COLOURS[nth % COLOURS.len()], time);
-        Tag { bytes: head.into_bytes().into(), second: i64::MIN }
+        Tag::new(head)
     }
 
     fn head(&self, name: &str, colour: &str, time: &str) -> String {
@@ -86,7 +92,7 @@ impl Style {
             Some((name, nth)) => self.head(name, COLOURS[nth % COLOURS.len()], time),
             None => self.head("supervise", OWN, time),
         };
-        let tag = Tag { bytes: head.into_bytes().into(), second: 0 };
+        let tag = Tag::new(head);
         match self.paint {
             Paint::Plain => tag.line(buffer, line),
             Paint::Coloured => tag.closed_line(buffer, line),
@@ -119,7 +125,7 @@ impl Style {
             None => String::new(),
         };
         let head = self.head("supervise", OWN, &time);
-        let tag = Tag { bytes: head.into_bytes().into(), second: 0 };
+        let tag = Tag::new(head);
         tag.line(buffer, one_line(&notice.to_string()).as_bytes());
         for line in last_lines {
             let mut indented = b"  ".to_vec();
@@ -133,16 +139,33 @@ impl Style {
 }
 
 impl Tag {
+    fn new(head: String) -> Tag {
+        let mut bytes = head.into_bytes();
+        let length = bytes.len();
+        bytes.resize(length.next_multiple_of(STRIDE), 0);
+        Tag { bytes: bytes.into(), length, second: i64::MIN }
+    }
+
+    fn begin(&self, buffer: &mut Vec<u8>, more: usize) {
+        let begin = buffer.len();
+        buffer.reserve(self.bytes.len() + more);
+        for stride in self.bytes.as_chunks::<STRIDE>().0 {
+            buffer.extend_from_slice(stride);
+        }
+        buffer.truncate(begin + self.length);
+    }
+
     /// Appends a line under this tag.
+    #[inline]
     pub(super) fn line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
-        buffer.extend_from_slice(&self.bytes);
+        self.begin(buffer, line.len() + 1);
         buffer.extend_from_slice(line);
         buffer.push(b'\n');
     }
 
     /// The same, ending any colour that the line began.
     pub(super) fn closed_line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
-        buffer.extend_from_slice(&self.bytes);
+        self.begin(buffer, line.len() + RESET.len() + 1);
         buffer.extend_from_slice(line);
         if memchr(0x1b, line).is_some() {
             buffer.extend_from_slice(RESET);

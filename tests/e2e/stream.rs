@@ -290,7 +290,7 @@ fn run_with_unread_lines(count: usize) -> Run {
 
 #[test]
 fn a_reader_that_comes_back_late_gets_every_line() {
-    const COUNT: usize = 3000;
+    const COUNT: usize = 8000;
     let mut run = run_with_unread_lines(COUNT);
     // The input: longer than the last lines of a drain may take.
     thread::sleep(Duration::from_millis(2500));
@@ -302,7 +302,7 @@ fn a_reader_that_comes_back_late_gets_every_line() {
 
 #[test]
 fn a_supervisor_that_only_waits_for_its_reader_still_hears_term() {
-    let mut run = run_with_unread_lines(3000);
+    let mut run = run_with_unread_lines(8000);
     run.is_stopped();
 }
 

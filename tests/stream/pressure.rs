@@ -58,7 +58,7 @@ fn children_wait_for_a_reader_that_stopped_and_nothing_is_lost() {
     let (rig, reader) = Rig::unread(PLAIN);
     let (writer, taken) = flood(rig.child("web.1", 1), 100_000);
     let lines = held(&taken);
-    assert!(lines * 100 < 1 << 20, "{lines} lines of 100 bytes are held somewhere");
+    assert!(lines * 100 < 2 << 20, "{lines} lines of 100 bytes are held somewhere");
     let out = Reading::of(reader);
     join(writer, "the writer");
     let totals = rig.finish();
@@ -137,6 +137,66 @@ fn a_drain_goes_on_without_a_reader_that_stopped() {
     reader.read_to_string(&mut text).unwrap();
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && said_dropped(line) == 0);
     assert_eq!(whole.count() as u64, totals.written);
+}
+
+#[test]
+fn an_instance_that_is_asked_to_end_is_read_on_while_the_others_wait() {
+    const LINES: u64 = 100_000;
+    let (rig, reader) = Rig::unread(PLAIN);
+    let (ending, taken) = flood(rig.child("web.1", 1), LINES);
+    let (staying, staying_taken) = flood(rig.child("web.2", 2), LINES);
+    held(&taken);
+    let before = held(&staying_taken);
+    rig.stream.drain_instance(InstanceId(1));
+    join(ending, "who is asked to end");
+    rig.stream.last_words(InstanceId(1), exited("web.1", 0));
+    assert_eq!(held(&staying_taken), before, "the other one is not read");
+    let out = Reading::of(reader);
+    join(staying, "the other one");
+    let totals = rig.finish();
+    let text = out.all();
+    let numbers = |tag: &str| -> Vec<u64> {
+        text.lines().filter_map(|line| line.strip_prefix(tag)).map(|number| number.parse().unwrap()).collect()
+    };
+    assert!(numbers("web.2     | ").into_iter().eq(0..LINES), "the other one has lost something");
+    let seen = numbers("web.1     | ");
+    assert!(seen.is_sorted_by(|a, b| a < b));
+    assert_eq!(said_dropped(&text), LINES - seen.len() as u64);
+    assert_eq!(totals.dropped, LINES - seen.len() as u64);
+    assert!(totals.dropped > 0);
+}
+
+#[test]
+fn an_instance_that_is_asked_to_end_loses_nothing_while_its_reader_is_only_slow() {
+    let (rig, reader) = Rig::unread(PLAIN);
+    rig.stream.drain_instance(InstanceId(1));
+    let (writer, _) = flood(rig.child("web.1", 1), 50_000);
+    let out = Reading::slowly(reader, Duration::from_millis(5));
+    join(writer, "the writer");
+    let totals = rig.finish();
+    assert_eq!((totals.written, totals.dropped), (50_000, 0));
+    assert_eq!(check_numbers(&out.all(), 50_000), 50_000);
+}
+
+#[test]
+fn whoever_writes_little_is_read_in_every_round_though_the_reader_does_not_keep_up_with_another() {
+    const LINES: u64 = 200_000;
+    let (rig, reader) = Rig::unread(PLAIN);
+    // What comes first in a round is what was attached first.
+    let (writer, taken) = flood(rig.child("web.1", 1), LINES);
+    let mut whisper = rig.child("web.2", 2);
+    let out = Reading::slowly(reader, Duration::from_millis(1));
+    while taken.load(Ordering::Relaxed) < LINES / 10 {
+        thread::yield_now();
+    }
+    whisper.write_all(b"whisper\n").unwrap();
+    let before = taken.load(Ordering::Relaxed);
+    join(writer, "the writer");
+    rig.finish();
+    let text = out.all();
+    let place = text.lines().position(|line| line == "web.2     | whisper").expect("it was said") as u64;
+    // What was on the way, and a few rounds.
+    assert!(place < before + LINES / 10, "after {place} lines; {before} were written before it");
 }
 
 #[test]

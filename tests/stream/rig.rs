@@ -42,9 +42,10 @@ impl Rig {
         (rig, Reading::of(reader))
     }
 
-    /// A stream whose output is a pipe that nobody reads yet.
+    /// A stream whose output is a pipe that nobody reads yet, of a size that is somebody's wish, so that it stays so.
     pub(crate) fn unread(settings: Settings) -> (Rig, PipeReader) {
         let (reader, writer) = pipe().unwrap();
+        fcntl(&reader, FcntlArg::F_SETPIPE_SZ(128 * 1024)).unwrap();
         (Rig::on(writer.into(), settings), reader)
     }
 
