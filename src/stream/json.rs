@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::Channel;
 use super::clock::Stamp;
 use super::line::Cut;
+use super::prefix::Prefix;
 use crate::api::{Notice, Pid, SlotName};
 
 /// All of a line that stands before its message, made once for one pipe; only its time changes.
 #[derive(Debug)]
-pub(super) struct Head(Box<[u8]>);
+pub(super) struct Head(Prefix);
 
 const BEGIN: &str = r#"{"timestamp":""#;
 const TIMESTAMP: usize = size_of::<Stamp>();
@@ -29,20 +30,19 @@ impl Head {
             r#"{BEGIN}{:TIMESTAMP$}","process":"{slot}","type":"{process_type}","pid":{pid},"stream":"{stream}","message":""#,
             ""
         );
-        Head(fields.into_bytes().into())
+        Head(Prefix::new(fields))
     }
 
     /// Sets the time.
     pub(super) fn stamp(&mut self, timestamp: &Stamp) {
-        self.0[BEGIN.len()..BEGIN.len() + TIMESTAMP].copy_from_slice(timestamp);
+        self.0.set(BEGIN.len(), timestamp);
     }
 
     /// Appends the object of one line. Where its bytes are not UTF-8, `message` has replacement characters and
     /// `message_base64` has the bytes.
     #[inline]
     pub(super) fn line(&self, buffer: &mut Vec<u8>, message: &[u8], cut: Cut) {
-        buffer.reserve(self.0.len() + message.len() + 64);
-        buffer.extend_from_slice(&self.0);
+        self.0.begin(buffer, message.len() + 64);
         if is_plain(message) {
             buffer.extend_from_slice(message);
         } else if std::str::from_utf8(message).is_ok() {

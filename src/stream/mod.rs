@@ -31,6 +31,7 @@ mod line;
 mod logfile;
 mod outlet;
 mod pipes;
+mod prefix;
 mod pump;
 mod reader;
 mod replay;

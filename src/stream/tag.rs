@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use super::clock::Clock;
+use super::prefix::Prefix;
 use crate::api::Notice;
 
 /// The width of `supervise`, the tag of the notices.
@@ -41,15 +42,9 @@ pub(super) struct Style {
 /// The tag of one pipe. It is made once; only its time changes, once a second.
 #[derive(Debug)]
 pub(super) struct Tag {
-    /// The tag, and zeros up to a whole number of [`STRIDE`]s.
-    bytes: Box<[u8]>,
-    length: usize,
+    prefix: Prefix,
     second: i64,
 }
-
-/// A tag is copied in steps of so many bytes, which the compiler makes a move or two of registers; what is too much is cut
-/// off again. Most tags are one step.
-const STRIDE: usize = 32;
 
 impl Style {
     /// Tags for names up to `widest` characters, with the time where there is a clock.
@@ -109,7 +104,7 @@ impl Style {
                 Paint::Plain => 0,
                 Paint::Coloured => COLOURS[0].len(),
             };
-            tag.bytes[at..at + time.len()].copy_from_slice(time);
+            tag.prefix.set(at, time);
         }
     }
 
@@ -140,32 +135,20 @@ impl Style {
 
 impl Tag {
     fn new(head: String) -> Tag {
-        let mut bytes = head.into_bytes();
-        let length = bytes.len();
-        bytes.resize(length.next_multiple_of(STRIDE), 0);
-        Tag { bytes: bytes.into(), length, second: i64::MIN }
-    }
-
-    fn begin(&self, buffer: &mut Vec<u8>, more: usize) {
-        let begin = buffer.len();
-        buffer.reserve(self.bytes.len() + more);
-        for stride in self.bytes.as_chunks::<STRIDE>().0 {
-            buffer.extend_from_slice(stride);
-        }
-        buffer.truncate(begin + self.length);
+        Tag { prefix: Prefix::new(head), second: i64::MIN }
     }
 
     /// Appends a line under this tag.
     #[inline]
     pub(super) fn line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
-        self.begin(buffer, line.len() + 1);
+        self.prefix.begin(buffer, line.len() + 1);
         buffer.extend_from_slice(line);
         buffer.push(b'\n');
     }
 
     /// The same, ending any colour that the line began.
     pub(super) fn closed_line(&self, buffer: &mut Vec<u8>, line: &[u8]) {
-        self.begin(buffer, line.len() + RESET.len() + 1);
+        self.prefix.begin(buffer, line.len() + RESET.len() + 1);
         buffer.extend_from_slice(line);
         if memchr(0x1b, line).is_some() {
             buffer.extend_from_slice(RESET);
