@@ -25,8 +25,9 @@ use super::watch::{Watch, wait};
 use super::{Channel, Output, Report, Settings, Source, Totals, WhenGone, WhenSlow, logfile};
 use crate::api::{InstanceId, Notice};
 
-/// So much is read at once: what a pipe holds unless it was made larger (pipe(7)).
-const READ: usize = 64 * 1024;
+/// So much is read at once. Twice what a pipe holds unless it was made larger (pipe(7)), so that what the history copies, a ring at
+/// most for each read, is a small part; it fits into the second-level cache together with the backlog.
+const READ: usize = 128 * 1024;
 
 /// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
 /// a reader that works on a busy machine, short against any drain.
