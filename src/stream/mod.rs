@@ -41,13 +41,15 @@ mod tag;
 mod watch;
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use self::clock::Clock;
 use self::door::{Door, Goal, Say};
@@ -253,6 +255,37 @@ pub fn open_on(
         let _ = over.send(pump.run());
     })?;
     Ok(Stream { door, thread, totals })
+}
+
+/// What comes out of these reads of one pipe of `web.1`, with the line that was not ended; without time and colour. For
+/// tests that try any bytes in any reads.
+///
+/// # Errors
+/// The system's: no memory for a file.
+#[doc(hidden)]
+pub fn dressed(format: Format, reads: &[&[u8]]) -> io::Result<Vec<u8>> {
+    let mut file = File::from(memfd_create("dressed", MFdFlags::MFD_CLOEXEC)?);
+    let dress = match format {
+        Format::Text => Dress::Text(Style::new(0, Paint::Plain, None)),
+        Format::Json => Dress::Json(Clock::utc()),
+        Format::Raw => Dress::Raw,
+    };
+    let mut out = Outlet::new(file.try_clone()?.into(), dress, Overflow::Wait)?;
+    let slot = SlotName { process_type: "web".parse().map_err(io::Error::other)?, number: 1 };
+    let pid = Pid::new(2).ok_or(io::ErrorKind::InvalidInput)?;
+    let (mut head, mut lines) = (out.head(&slot, pid, Channel::Stdout, 0), line::Splitter::default());
+    for read in reads {
+        let mut used = 0;
+        while used < read.len() {
+            used += out.chunk(&mut lines, &mut head, &read[used..]);
+        }
+    }
+    out.last_line(&mut lines, &mut head);
+    out.flush();
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn style(settings: &Settings, widest: usize, out: &OwnedFd) -> Style {

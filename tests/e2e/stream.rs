@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::harness::{
     Run, Setup, Stdout, Supervise, Transcript, children_of, cpu_time, eventually, resident_kib, state,
 };
+use crate::verbs::says;
 
 /// The text of every line of a process in the text format, time or not.
 fn texts(seen: &Transcript, process: &str) -> Vec<String> {
@@ -272,6 +273,44 @@ fn fault_15_a_child_can_say_its_last_words_though_the_reader_has_stopped() {
     let accounted = read + usize::try_from(dropped).expect("a count");
     // Notices that nobody read are among the dropped lines.
     assert!((COUNT..COUNT + 20).contains(&accounted), "{read} were read, {dropped} were dropped: {seen}");
+}
+
+#[test]
+fn an_instance_that_is_stopped_can_say_its_last_words_though_the_reader_has_stopped() {
+    const COUNT: usize = 300_000;
+    let procfile = format!(
+        "web: chaos ignore TERM touch begun spam {COUNT} touch written exit 0\nother: chaos touch other spam {COUNT} sleep 1h\n"
+    );
+    let mut run = Supervise::with(procfile).args(["-t", "10m"]).stdout(Stdout::Unread).start();
+    for name in ["begun", "other"] {
+        let begun = run.directory().app(name);
+        eventually("a child that writes", || begun.exists().then_some(()), || run.so_far().to_string());
+    }
+    // It hears no TERM: it ends when it has written everything, which nobody reads, and is not killed for ten minutes.
+    says(&run, &["stop", "--wait", "web.1"]);
+    assert!(run.directory().app("written").exists());
+    run.read_on();
+    let exited = run.event("exited", "web.1");
+    assert_eq!(exited.number("code"), 0);
+    // The other one waited, and has lost nothing.
+    run.line("other.1", &format!("spam {COUNT}"));
+    let seen = run.is_stopped();
+    assert_eq!(seen.said("other.1").len(), COUNT);
+    let dropped: i64 = seen.events("dropped", "").iter().map(|notice| notice.number("lines")).sum();
+    let read = seen.rests("web.1", "spam ").len();
+    assert_eq!(usize::try_from(dropped).expect("a count") + read, COUNT);
+    assert!(dropped > 0 && seen.events("killed", "").is_empty());
+}
+
+#[test]
+fn a_terminal_gets_long_lines_whole_and_folds_them_itself() {
+    let mut run = Supervise::with("a: chaos blocks 3 300 x say after\n")
+        .format("text")
+        .stdout(Stdout::Terminal)
+        .start();
+    let seen = run.ends_with(0);
+    let long = seen.lines().iter().filter(|line| line.contains(&"x".repeat(300))).count();
+    assert_eq!(long, 3, "{seen}");
 }
 
 /// A run whose only child has written its lines, more than the pipe to us holds, and is gone; nobody has read them yet.

@@ -8,7 +8,7 @@ use std::thread;
 use proptest::prelude::*;
 use serde_json::Value;
 use supervise::api::{Notice, Verdict};
-use supervise::stream::{Channel, Choice, Format, Settings};
+use supervise::stream::{Channel, Choice, Format, Settings, dressed};
 
 use crate::rig::{PLAIN, Rig, exited, join, name};
 
@@ -257,6 +257,54 @@ proptest! {
         }
         prop_assert_eq!(undo(format, &out.all_bytes()), input);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// The reads are cut where they are cut here, which no pipe promises.
+    #[test]
+    fn any_bytes_in_any_reads_come_out_line_by_line(
+        format in prop_oneof![Just(Format::Text), Just(Format::Json), Just(Format::Raw)],
+        runs in prop::collection::vec(
+            (prop_oneof![any::<u8>(), Just(b'\n'), Just(b'"'), Just(0xC3)], prop_oneof![1..4usize, 1..40usize, 30_000..90_000usize]),
+            0..8,
+        ),
+        cuts in prop::collection::vec(1..80_000usize, 1..10),
+    ) {
+        let mut input: Vec<u8> = runs.iter().flat_map(|(byte, length)| vec![*byte; *length]).collect();
+        let (mut rest, mut reads) = (&input[..], Vec::new());
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (read, more) = rest.split_at(rest.len().min(*cut));
+            reads.push(read);
+            rest = more;
+        }
+        let output = dressed(format, &reads).unwrap();
+        if !input.is_empty() && !input.ends_with(b"\n") {
+            input.push(b'\n');
+        }
+        let output = undo(format, &output);
+        // A piece ends as a line does where the format has no mark for it.
+        let whole = format == Format::Json || !input.split(|byte| *byte == b'\n').any(|line| line.len() > 65_536);
+        let without_ends = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != b'\n').collect::<Vec<_>>();
+        prop_assert_eq!(without_ends(&output), without_ends(&input));
+        prop_assert!(!whole || output == input);
+    }
+}
+
+#[test]
+fn bytes_that_mean_something_to_a_terminal_are_nothing_but_bytes() {
+    let said = b"50 %\r100 %\r\n\0nul\0\n\xff\xfe\x80\n\t\x08\x07bell\n\x1b[2Jclear\n\xe2\x82\n";
+    let tagged: Vec<u8> = said
+        .split_inclusive(|byte| *byte == b'\n')
+        .flat_map(|line| [b"web.1     | ", line].concat())
+        .collect();
+    assert_eq!(dressed(Format::Text, &[said]).unwrap(), tagged);
+    assert_eq!(dressed(Format::Raw, &[said]).unwrap(), said);
+    assert_eq!(undo(Format::Json, &dressed(Format::Json, &[said]).unwrap()), said);
 }
 
 #[test]

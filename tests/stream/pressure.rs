@@ -67,6 +67,31 @@ fn children_wait_for_a_reader_that_stopped_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_reader_that_takes_a_byte_now_and_then_gets_every_one_and_the_door_is_served() {
+    let (rig, mut reader) = Rig::unread(PLAIN);
+    let (writer, taken) = flood(rig.child("web.1", 1), 20_000);
+    held(&taken);
+    let mut text = Vec::new();
+    for _ in 0..50 {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        text.extend(byte);
+        let asked = Instant::now();
+        rig.stream.last_words(InstanceId(7), Notice::Suspended);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        thread::sleep(Duration::from_millis(2));
+    }
+    let out = Reading::of(reader);
+    join(writer, "the writer");
+    let totals = rig.finish();
+    text.extend(out.all_bytes());
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("supervise | suspended")).collect();
+    assert_eq!(check_numbers(&lines.join("\n"), 20_000), 20_000);
+    assert_eq!((totals.written, totals.dropped), (20_050, 0));
+}
+
+#[test]
 fn the_door_is_served_while_the_reader_has_stopped() {
     let (rig, reader) = Rig::unread(PLAIN);
     let (writer, taken) = flood(rig.child("web.1", 1), 20_000);
