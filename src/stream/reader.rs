@@ -49,6 +49,8 @@ pub struct Reader {
     history: Arc<History>,
     what: What,
     targets: Vec<Target>,
+    /// What has this number in the order of everything, or a higher one, is not read.
+    until: u64,
     clock: Clock,
     /// By the number of a slot; none where it is not meant.
     places: Vec<Option<Place>>,
@@ -123,6 +125,7 @@ impl Reader {
             history,
             what,
             targets,
+            until: u64::MAX,
             clock: Clock::utc(),
             places: Vec::new(),
             next_notice: 0,
@@ -132,6 +135,13 @@ impl Reader {
         };
         reader.begin(last);
         reader
+    }
+
+    /// The same, and it ends with what is kept now, however fast more of it comes.
+    #[must_use]
+    pub fn until_now(mut self) -> Reader {
+        self.until = self.history.lock().next;
+        self
     }
 
     /// Appends lines of JSON as `--format json` writes them, each with its newline: `most` bytes and the rest of a line
@@ -216,7 +226,7 @@ impl Reader {
                 Source::Slot(slot) => self.copy(&kept, slot).map(|nth| (nth, source)),
                 Source::Notices => self.take_notice(&kept).map(|nth| (nth, source)),
             };
-            next.extend(following.map(Reverse));
+            next.extend(following.filter(|(nth, _)| *nth < self.until).map(Reverse));
         }
         Found::Something
     }
@@ -252,6 +262,7 @@ impl Reader {
             self.next_notice = kept.notices_gone;
         }
         next.extend(self.notice(kept).map(|said| Reverse((said.nth, Source::Notices))));
+        next.retain(|Reverse((nth, _))| *nth < self.until);
         next
     }
 

@@ -135,7 +135,7 @@ fn fault_20_at_the_last_descriptor_the_descendants_of_a_crashed_leader_are_still
     let line = "chaos fork setsid on TERM say asked on USR1 exit 0 pid left sleep 1h end pid up sleep 1h";
     let mut run = Supervise::with(format!("web: {line}\n"))
         .args(["web=40", "-t", "10m"])
-        .setup(Setup::Nofile(40, 40))
+        .setup(Setup::Nofile(56, 56))
         .start();
     run.event("not_started", "");
     let (leader, left) = (run.pid_said("web.1", "up"), run.pid_said("web.1", "left"));
@@ -254,5 +254,6 @@ fn fault_64_what_nobody_reads_is_held_up_to_a_limit_and_then_counted() {
         (said + dropped >= SIGNALS).then_some(())
     });
     let (said, dropped) = counts(&run.is_stopped());
-    assert!(said < 12_000 && dropped > 0, "{said} were said, {dropped} counted");
+    // The door's 8,192, and what the backlog and a pipe of a mebibyte hold.
+    assert!(said < 16_000 && dropped > 0, "{said} were said, {dropped} counted");
 }

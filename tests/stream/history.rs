@@ -137,3 +137,20 @@ fn without_an_output_lines_live_in_the_history_and_none_is_dropped() {
     assert_eq!(messages(&follower.all()), ["a", "b", "suspended with everything; `fg` or SIGCONT goes on"]);
     assert_eq!(aside.all(), "");
 }
+
+#[test]
+fn a_reader_of_what_is_kept_now_ends_there_however_much_comes() {
+    let (rig, _reading) = Rig::read(Settings { output: Output::Stdout, ..PLAIN });
+    let mut follower = Follower::of(&rig.history, What::Logs);
+    let mut web = rig.child("web.1", 1);
+    web.write_all(b"one\n").unwrap();
+    follower.until("one");
+    let mut reader = Reader::new(Arc::clone(&rig.history), What::Logs, Vec::new(), None).until_now();
+    web.write_all(b"two\n").unwrap();
+    rig.stream.notice(exited("web.1", 3));
+    follower.until("code 3");
+    let mut seen = Vec::new();
+    assert_eq!(reader.read(&mut seen, 8192), Read::CaughtUp);
+    let text = String::from_utf8(seen).unwrap();
+    assert!(text.contains("one") && !text.contains("two") && !text.contains("code 3"), "{text}");
+}

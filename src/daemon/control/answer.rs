@@ -168,6 +168,10 @@ fn lines(
     standing: Standing,
 ) -> Answer {
     let reader = Reader::new(Arc::clone(&server.history), what, targets, last);
+    let reader = match follow {
+        Follow::Yes => reader,
+        Follow::No => reader.until_now(),
+    };
     let mut answer =
         Response::new(Either::Right(Lines::new(reader, Arc::clone(&server.bell), follow, standing)));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
