@@ -25,7 +25,7 @@ struct Arguments {
     /// How often each side is measured
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// How many lines are written in a run where the rate is measured; peers get a twentieth
+    /// How many lines are written in a run where the rate is measured; peers get a hundredth
     #[arg(long, default_value_t = 4_000_000)]
     lines: u64,
     /// What is measured
@@ -199,7 +199,7 @@ fn in_turn(place: &Place, rounds: u32, sides: &[Side], job: Job) -> io::Result<V
     for _ in 0..rounds {
         for (nth, side) in sides.iter().enumerate().filter(|(nth, _)| !absent[*nth]).collect::<Vec<_>>() {
             let work = match (side, job.work) {
-                (Side::Peer(_), Work::Rush { lines, chunk }) => Work::Rush { lines: lines / 20, chunk },
+                (Side::Peer(_), Work::Rush { lines, chunk }) => Work::Rush { lines: lines / 100, chunk },
                 (_, work) => work,
             };
             match run::run(place, side, Job { work, ..job }) {
