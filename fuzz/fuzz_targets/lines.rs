@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     if !bytes.is_empty() && !bytes.ends_with(b"\n") {
         expected.push(b'\n');
     }
-    let out = |format| dressed(format, &reads).expect("there is memory for a file");
+    let out = |format| dressed(format, &reads).expect("there is /dev/null");
     assert_eq!(out(Format::Raw), expected);
     let text = out(Format::Text);
     let lines = text.split_inclusive(|byte| *byte == b'\n');

@@ -106,6 +106,26 @@ impl Outlet {
         Ok(Outlet { dress, valve })
     }
 
+    /// One whose reader takes nothing by itself; see [`Outlet::take_waiting`].
+    ///
+    /// # Errors
+    /// As [`Outlet::new`].
+    pub(super) fn unread(fd: OwnedFd, dress: Dress) -> nix::Result<Outlet> {
+        let mut outlet = Outlet::new(fd, dress, Overflow::Wait)?;
+        outlet.valve.state = State::Stuck;
+        Ok(outlet)
+    }
+
+    /// Takes what waits, as its reader.
+    pub(super) fn take_waiting(&mut self, into: &mut Vec<u8>) {
+        let waiting = self.valve.backlog.bytes();
+        let count = waiting.len();
+        into.extend_from_slice(waiting);
+        if count > 0 {
+            self.valve.backlog.written(count);
+        }
+    }
+
     /// Takes the lines that end in a chunk; the first ones only, where no more can be taken. Returns how much of the chunk
     /// was used.
     pub(super) fn chunk(&mut self, lines: &mut Splitter, head: &mut Head, chunk: &[u8]) -> usize {
