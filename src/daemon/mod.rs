@@ -229,8 +229,10 @@ async fn run(
     }
 
     let mut due = Due::default();
-    turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
     // Clients may connect already, and wait; the first children do not wait for that.
+    if is_due(&supervisor, &host) {
+        turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
+    }
     if let Some((place, listener)) = place {
         host.serve(place, listener, history);
     }

@@ -77,6 +77,18 @@ fn until(run: &Run, name: &str, state: &str) {
 const SLEEPERS: &str = "web: chaos sleep 1h\nworker: chaos sleep 1h\n";
 
 #[test]
+fn a_formation_of_nothing_answers_and_can_be_scaled() {
+    let mut run = Supervise::with("web: chaos say up sleep 1h\n").args(["web=0"]).start();
+    run.event("formation", "");
+    let answers = || (ask(&run, &["scale"]).out == "web=0\n").then_some(());
+    eventually("an answer", answers, || run.so_far().to_string());
+    says(&run, &["scale", "web=1", "--wait"]);
+    run.line("web.1", "up");
+    says(&run, &["shutdown"]);
+    run.ends_with(0);
+}
+
+#[test]
 fn t73_survivors_of_every_scale_keep_their_pid_and_port() {
     let mut run = Supervise::with(SLEEPERS).start();
     run.event("started", "worker.1");
