@@ -166,6 +166,8 @@ fn fault_58_clients_that_go_away_leave_nothing_and_take_nothing_back() {
     let mut run = Supervise::with("a: sleep 1000\n").start();
     run.event("started", "a.1");
     let socket = socket_of(&run);
+    // Whoever is answered meets a server that has all that it needs.
+    assert_eq!(ask(&socket, "GET", "/v1/formation", "").status, 200);
     let before = descriptors(run.pid());
     for _ in 0..50 {
         for bytes in [
