@@ -2,11 +2,32 @@
 
 use std::io::{self, Write};
 
-use super::connection::Progress;
+use serde_json::Value;
+
+use super::conclude;
+use super::connection::{Connection, Progress, Trouble, Wait, Whereabouts};
 use crate::api::{Accepted, Effect, Formation, Signal, SlotName, State, Will};
 
 /// The exit code where what should run does not.
 const NOT_RUNNING: u8 = 1;
+
+/// Asks for a change that leaves the formation as it is, and says what follows; the answer is the exit code. `signal` is what
+/// a request for one sends.
+pub(super) fn steer(
+    whereabouts: &Whereabouts,
+    path: &str,
+    body: &Value,
+    signal: Option<Signal>,
+    wait: Wait,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let mut ask = || -> Result<u8, Trouble> {
+        let answer = Connection::open(whereabouts)?.post(path, body, wait)?;
+        Ok(tell(out, None, signal, &answer)?)
+    };
+    conclude(ask(), err)
+}
 
 /// Says what follows from a request; the answer is the exit code: not 0 where it has happened and what should run does not.
 ///

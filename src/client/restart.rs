@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::connection::{Connection, Trouble, Wait, Whereabouts};
-use super::{conclude, effects};
+use super::connection::{Wait, Whereabouts};
+use super::effects;
 use crate::api::Target;
 
 /// Restarts whoever is meant, everybody where nobody is named; the answer is the exit code.
@@ -16,10 +16,5 @@ pub fn restart(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let mut ask = || -> Result<u8, Trouble> {
-        let body = json!({ "targets": targets });
-        let answer = Connection::open(whereabouts)?.post("/v1/restart", &body, wait)?;
-        Ok(effects::tell(out, None, None, &answer)?)
-    };
-    conclude(ask(), err)
+    effects::steer(whereabouts, "/v1/restart", &json!({ "targets": targets }), None, wait, out, err)
 }

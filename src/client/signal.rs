@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::connection::{Connection, Trouble, Wait, Whereabouts};
-use super::{conclude, effects};
+use super::connection::{Wait, Whereabouts};
+use super::effects;
 use crate::api::{Signal, Target};
 
 /// Sends a signal to whoever is meant, everybody where nobody is named; the answer is the exit code.
@@ -17,13 +17,9 @@ pub fn signal(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let mut ask = || -> Result<u8, Trouble> {
-        // `HUP`, `RTMIN+3`: as `kill -l` has them.
-        let name = signal.to_string();
-        let name = name.strip_prefix("SIG").unwrap_or(&name);
-        let body = json!({ "signal": name, "targets": targets });
-        let answer = Connection::open(whereabouts)?.post("/v1/signal", &body, wait)?;
-        Ok(effects::tell(out, None, Some(signal), &answer)?)
-    };
-    conclude(ask(), err)
+    // `HUP`, `RTMIN+3`: as `kill -l` has them.
+    let name = signal.to_string();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let body = json!({ "signal": name, "targets": targets });
+    effects::steer(whereabouts, "/v1/signal", &body, Some(signal), wait, out, err)
 }
