@@ -40,10 +40,10 @@ pub(super) struct Candidate<'a> {
 }
 
 /// Reserved: no type is called so.
-const ALL: &str = "all";
+pub const ALL: &str = "all";
 
 /// The type that runs once, before a deployment, and so never among the others (Heroku's release phase).
-pub(super) const RELEASE: &str = "release";
+pub const RELEASE: &str = "release";
 
 /// Reads the arguments; commas separate as well as spaces do. What is neither `NAME` nor `NAME=N` goes to `errors`.
 pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
@@ -65,7 +65,7 @@ pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
 
 /// Of one type. Far more than the processes that a kernel allows by default (32768, proc(5), `pid_max`): what is above is
 /// a slip, and a slot for each would be set up before the kernel could refuse.
-pub(super) const MOST_INSTANCES: u32 = 100_000;
+pub const MOST_INSTANCES: u32 = 100_000;
 
 /// Says so.
 pub(super) fn too_many(count: u32) -> String {

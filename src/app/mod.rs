@@ -30,7 +30,7 @@ mod yaml;
 pub use command::{Command, Form};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use environment::{Environment, Origin, Stronger, Variable};
-pub use formation::Selection;
+pub use formation::{ALL, MOST_INSTANCES, RELEASE, Selection};
 pub use inputs::{Expansion, Inputs, Strays};
 pub use plan::{plan, plan_one_off};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Stderr, StopScope};

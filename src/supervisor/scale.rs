@@ -1,19 +1,11 @@
 //! Other counts: more slots above the highest, or fewer from the highest down. Survivors are not touched.
 
 use crate::api::{Change, Notice, Refusal, SlotName, TypeName, When, Will};
+use crate::app::{ALL, MOST_INSTANCES, RELEASE};
 
 use super::member::Count;
 use super::request::Effects;
 use super::{Goal, Member, Phase, Record, Slot, SlotKey, Step, Supervisor};
-
-/// Stands for every type but [`RELEASE`].
-const ALL: &str = "all";
-
-/// The type that only runs where it is named (Heroku's rule).
-const RELEASE: &str = "release";
-
-/// More of one type is somebody's mistake, as on the command line.
-const MOST: u32 = 100_000;
 
 impl Supervisor {
     /// Sets counts, all of them or none.
@@ -78,7 +70,7 @@ impl Supervisor {
             Change::To(count) => i64::from(count),
             Change::By(by) => i64::from(before).saturating_add(by),
         };
-        let max = member.max.unwrap_or(MOST);
+        let max = member.max.unwrap_or(MOST_INSTANCES);
         let process_type = || member.name.clone();
         match (u32::try_from(count), change) {
             (Ok(count), _) if count <= max => Ok(count),
