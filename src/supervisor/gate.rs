@@ -15,8 +15,8 @@ enum Outlook {
     Clear,
     /// These are not yet.
     Waits(Vec<TypeName>),
-    /// This one never will.
-    Blocked(TypeName),
+    /// This one never will: it has failed, with this code.
+    Blocked(TypeName, u8),
 }
 
 impl Supervisor {
@@ -54,8 +54,7 @@ impl Supervisor {
                     step.announce(Notice::Waiting { process_type, on });
                 }
             }
-            Outlook::Blocked(by) => {
-                let code = self.blamed_code(&by);
+            Outlook::Blocked(by, code) => {
                 for key in waiting {
                     let reason = Verdict::Blocked { by: by.clone() };
                     step.announce(Notice::Failed { slot: self.name(key), reason });
@@ -71,8 +70,11 @@ impl Supervisor {
         for name in &self.types[type_index].newest().after {
             let Some((first, _)) = self.listed().find(|(_, listed)| *listed == name) else { continue };
             let first = &self.types[first];
-            if first.wanted_slots().any(|slot| matches!(slot.phase, Phase::Failed)) {
-                return Outlook::Blocked(name.clone());
+            let mut failed =
+                first.wanted_slots().filter(|slot| matches!(slot.phase, Phase::Failed)).peekable();
+            if failed.peek().is_some() {
+                let code = failed.find_map(|slot| slot.last_exit).map_or(1, LastExit::shell_code);
+                return Outlook::Blocked(name.clone(), code);
             }
             let there = |slot: &Slot| {
                 matches!(slot.phase, Phase::Running { readiness: Readiness::Ready, .. } | Phase::Completed)
@@ -82,13 +84,5 @@ impl Supervisor {
             }
         }
         if awaited.is_empty() { Outlook::Clear } else { Outlook::Waits(awaited) }
-    }
-
-    /// The code that the failure of a type counts with.
-    fn blamed_code(&self, name: &TypeName) -> u8 {
-        let first = self.listed().find(|(_, listed)| *listed == name).into_iter();
-        let slots = first.flat_map(|(first, _)| self.types[first].wanted_slots());
-        let mut failed = slots.filter(|slot| matches!(slot.phase, Phase::Failed));
-        failed.find_map(|slot| slot.last_exit).map_or(1, LastExit::shell_code)
     }
 }

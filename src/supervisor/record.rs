@@ -99,10 +99,14 @@ impl Supervisor {
     }
 
     fn leader_exited(&mut self, step: &mut Step, key: SlotKey, status: ExitStatus, living: Vec<Process>) {
-        self.note_exit(key, status);
         match self.slot(key).phase.clone() {
-            Phase::Running { life, .. } => self.left_alone(step, key, life, status, living),
+            Phase::Running { life, .. } => {
+                let reason = if status.success() { ExitReason::Completed } else { ExitReason::Failed };
+                self.note_exit(key, status, reason);
+                self.left_alone(step, key, life, status, living);
+            }
             Phase::Draining { life, body: Body::Leader, deadline, ending } => {
+                self.note_exit(key, status, ExitReason::Stopped);
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
@@ -116,6 +120,7 @@ impl Supervisor {
                 self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
             }
             Phase::Killing { life, body: Body::Leader, look_at, patience, ending } => {
+                self.note_exit(key, status, ExitReason::Killed);
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
@@ -124,6 +129,7 @@ impl Supervisor {
                 self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
             }
             Phase::Stuck { life, body: Body::Leader, ending } => {
+                self.note_exit(key, status, ExitReason::Killed);
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
@@ -131,6 +137,7 @@ impl Supervisor {
                 self.enter(key, Phase::Stuck { life, body: Body::Rest(living), ending });
             }
             Phase::Leaving { life, body: Body::Leader, until } => {
+                self.note_exit(key, status, ExitReason::Killed);
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, Ending::Asked);
                 }
@@ -154,30 +161,8 @@ impl Supervisor {
     }
 
     /// Remembers how a leader ended, and why.
-    fn note_exit(&mut self, key: SlotKey, status: ExitStatus) {
-        let slot = self.slot_mut(key);
-        let reason = match &slot.phase {
-            Phase::Running { .. } if status.success() => ExitReason::Completed,
-            Phase::Running { .. } => ExitReason::Failed,
-            Phase::Draining { body: Body::Leader, .. } => ExitReason::Stopped,
-            Phase::Killing { body: Body::Leader, .. }
-            | Phase::Stuck { body: Body::Leader, .. }
-            | Phase::Leaving { body: Body::Leader, .. } => ExitReason::Killed,
-            // It has no leader, or its leader's end was told already.
-            Phase::Draining { body: Body::Rest(_), .. }
-            | Phase::Killing { body: Body::Rest(_), .. }
-            | Phase::Stuck { body: Body::Rest(_), .. }
-            | Phase::Leaving { body: Body::Rest(_), .. }
-            | Phase::Starting { .. }
-            | Phase::Waiting
-            | Phase::Pending { .. }
-            | Phase::Backoff { .. }
-            | Phase::Lost
-            | Phase::Completed
-            | Phase::Failed
-            | Phase::Stopped => return,
-        };
-        slot.last_exit = Some(LastExit::new(status, reason));
+    fn note_exit(&mut self, key: SlotKey, status: ExitStatus, reason: ExitReason) {
+        self.slot_mut(key).last_exit = Some(LastExit::new(status, reason));
     }
 
     /// A leader has ended that nobody asked to: what follows waits until nothing is left of its instance.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{Pid, SlotName, TypeName, Will, brief};
+use crate::api::{Pid, TypeName, Will, brief};
 
 use super::{Cause, DropReason, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
 
@@ -109,7 +109,7 @@ impl fmt::Display for Notice {
                 write!(f, "{slot} could not be sent {signal}: {error}")
             }
             Notice::SignalWithheld { signal, slots } => {
-                write!(f, "{signal} is not passed to {}: no handler for it, it would end them", names(slots))
+                write!(f, "{signal} is not passed to {}: no handler for it, it would end them", list(slots))
             }
             Notice::Scaled { process_type, from, to } => {
                 write!(f, "{process_type} scaled from {from} to {to}")
@@ -122,10 +122,10 @@ impl fmt::Display for Notice {
                     Will::Signal => "signalling",
                     Will::Stay => "leaving as it is",
                 };
-                write!(f, "{what}, as asked: {}", names(slots))
+                write!(f, "{what}, as asked: {}", list(slots))
             }
             Notice::Signalled { signal, slots } => {
-                write!(f, "{signal} sent, as asked, to {}", names(slots))
+                write!(f, "{signal} sent, as asked, to {}", list(slots))
             }
             Notice::Reloaded { added, changed, removed } => {
                 let part = |what: &str, types: &[TypeName]| {
@@ -206,20 +206,12 @@ fn equations(counts: &[(TypeName, u32)]) -> String {
     each.join(" ")
 }
 
-fn names(slots: &[SlotName]) -> String {
-    let named = slots.iter().take(NAMED).map(SlotName::to_string).collect::<Vec<_>>().join(", ");
-    match slots.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
-/// At most this many processes are named in one sentence.
+/// At most this many processes or slots are named in one sentence.
 const NAMED: usize = 10;
 
-fn list(processes: &[Process]) -> String {
-    let named = processes.iter().take(NAMED).map(Process::to_string).collect::<Vec<_>>().join(", ");
-    match processes.len().saturating_sub(NAMED) {
+fn list(all: &[impl fmt::Display]) -> String {
+    let named = all.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }
