@@ -4,19 +4,27 @@
 
 mod duration;
 mod exit;
+mod health;
 mod name;
 mod notice;
 pub mod place;
+mod probe;
 mod refusal;
 mod request;
 mod signal;
 mod status;
+mod tally;
 
 pub use duration::{brief, parse_duration};
 pub use exit::ExitStatus;
+pub use health::{Health, HealthCheck, HealthQuestion, ServiceStatus, TypeVitals, Vitals};
 pub use name::{InstanceId, InvalidTypeName, Pid, SlotName, TypeName};
-pub use notice::{Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
+pub use notice::{
+    Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,
+};
+pub use probe::{Missing, ProbeKind, ProbeResult, Word};
 pub use refusal::Refusal;
-pub use request::{Accepted, Answer, Change, Effect, Request, RequestId, Target, Verb, When, Will};
+pub use request::{Accepted, Answer, Change, Effect, Manner, Request, RequestId, Target, Verb, When, Will};
 pub use signal::{Signal, UnknownSignal};
 pub use status::{ExitReason, Formation, LastExit, ProcessStatus, State, Status};
+pub use tally::{Ended, Histogram, Tally, Tried};

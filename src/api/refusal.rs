@@ -66,6 +66,18 @@ pub enum Refusal {
         /// The number.
         port: u32,
     },
+    /// What was to replace the instances of a type does not work: the old ones stay, or come back.
+    TurnedBack {
+        /// Which type.
+        process_type: TypeName,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A newer request replaces the same instances.
+    Superseded {
+        /// Of which type.
+        process_type: TypeName,
+    },
     /// The files cannot be used; what runs goes on as it was.
     Invalid {
         /// All that is wrong, as `check` says it.
@@ -87,6 +99,8 @@ impl Refusal {
             Refusal::BelowZero { .. } => "below_zero",
             Refusal::PortClash { .. } => "port_clash",
             Refusal::PortTooHigh { .. } => "port_too_high",
+            Refusal::TurnedBack { .. } => "turned_back",
+            Refusal::Superseded { .. } => "superseded",
             Refusal::Invalid { .. } => "invalid_configuration",
         }
     }
@@ -119,6 +133,12 @@ impl fmt::Display for Refusal {
             }
             Refusal::PortTooHigh { slot, port } => {
                 write!(f, "{slot} would get PORT {port}, above 65535; start with a lower --port")
+            }
+            Refusal::TurnedBack { process_type, reason } => {
+                write!(f, "the new {process_type} was turned back: {reason}")
+            }
+            Refusal::Superseded { process_type } => {
+                write!(f, "a newer request replaces the instances of {process_type} now")
             }
             Refusal::Invalid { errors } => write!(f, "nothing was changed\n{}", errors.trim_end()),
         }

@@ -33,6 +33,8 @@ pub enum Verb {
     Restart {
         /// Whom.
         targets: Vec<Target>,
+        /// In which way.
+        manner: Manner,
     },
     /// Nothing runs in the slots meant until they are restarted; all of them where nobody is named.
     Stop {
@@ -55,6 +57,15 @@ pub enum Verb {
     },
     /// Nothing but an answer, when every slot runs or has failed: what `start --detach` waits for.
     Settle,
+}
+
+/// How instances are replaced by new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Manner {
+    /// All at once: each is stopped, and started again when it is gone.
+    AtOnce,
+    /// A few at a time, so that enough of them are ready all the while: `--rolling`.
+    Rolling,
 }
 
 /// When a request is answered.

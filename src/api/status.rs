@@ -44,6 +44,10 @@ pub struct ProcessStatus {
     pub state: State,
     /// Whether it may be sent work.
     pub ready: bool,
+    /// Why it is not ready, where something is known of that: `readiness: GET /health answered 503`.
+    pub reason: Option<String>,
+    /// What its instance says of itself on its NOTIFY_SOCKET (`STATUS=`).
+    pub status_text: Option<String>,
     /// Whether its leader was stopped by SIGSTOP or its like.
     pub suspended: bool,
     /// Its leader, where there is one.
@@ -96,6 +100,10 @@ pub enum ExitReason {
     Completed,
     /// By itself, or by a signal that was not ours.
     Failed,
+    /// The same, before it had ever been ready, where its readiness is asked for or told.
+    ExitedBeforeReady,
+    /// A probe found it unwell, so it was asked to end.
+    Unwell,
     /// There never was a process.
     NotStarted,
     /// It was asked to.

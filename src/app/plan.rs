@@ -5,6 +5,7 @@ use crate::api::{Notice, TypeName};
 use super::diagnostic::{self, Diagnostic, Diagnostics};
 use super::environment::Sources;
 use super::formation::{self, RELEASE, Request, Selection};
+use super::health::Health;
 use super::inputs::{FoundSpec, Inputs};
 use super::order;
 use super::ports::{self, Base, Ports};
@@ -95,7 +96,16 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     // The file was just read: it can only have gone away since.
     let procfile = file.canonicalize().unwrap_or(file);
     let environment = sources.environment(&spec.defaults.env, &[]);
-    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, control: None, remarks })
+    Ok(Release {
+        id: "dev".to_owned(),
+        procfile,
+        root,
+        types,
+        environment,
+        services: Vec::new(),
+        control: None,
+        remarks,
+    })
 }
 
 impl Diagnostics {
@@ -241,6 +251,9 @@ fn complete(
             limits: settings.limits,
             stderr: settings.stderr,
             port: *port,
+            health: Health::default(),
+            listen: None,
+            needs: Vec::new(),
             environment,
         }
     };

@@ -23,6 +23,8 @@ pub struct Policy {
     pub stop_scope: StopScope,
     /// What becomes of descendants that outlive the leader.
     pub leftovers: Leftovers,
+    /// How its instances are replaced by new ones while they work.
+    pub rollout: Rollout,
 }
 
 impl Default for Policy {
@@ -36,6 +38,7 @@ impl Default for Policy {
             stop_signal: Signal::TERM,
             stop_scope: StopScope::Leader,
             leftovers: Leftovers::Stop,
+            rollout: Rollout::default(),
         }
     }
 }
@@ -78,6 +81,30 @@ impl Default for Backoff {
             max: Duration::from_secs(30),
             reset_after: Duration::from_secs(60),
             give_up_after: 0,
+        }
+    }
+}
+
+/// How the instances of a type are replaced by new ones while they work, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// So many more than the formation has, for a while.
+    pub max_surge: u32,
+    /// So many fewer ready ones than the formation has, for a while.
+    pub max_unavailable: u32,
+    /// A new instance counts when it has been ready for so long.
+    pub min_ready: Duration,
+    /// Without any progress for so long, the replacing is turned back.
+    pub progress_deadline: Duration,
+}
+
+impl Default for Rollout {
+    fn default() -> Rollout {
+        Rollout {
+            max_surge: 1,
+            max_unavailable: 0,
+            min_ready: Duration::from_secs(1),
+            progress_deadline: Duration::from_secs(600),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::api::{Notice, SlotName, TypeName};
 
 use super::diagnostic::{Diagnostic, Place, did_you_mean};
-use super::{Command, Environment, Limit, Origin, Policy, Stderr};
+use super::{Command, Environment, Health, Limit, Listen, Origin, Policy, Service, Stderr};
 
 /// What runs: every entry of the Procfile with its count, policy, ports and environment.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Release {
     pub types: Vec<ProcessType>,
     /// The variables that every process of the app gets, whatever its type.
     pub environment: Environment,
+    /// Every backing service that the spec names under `services` or `needs`, with its URL as the app has it.
+    pub services: Vec<Service>,
     /// The control socket, where there is one.
     pub control: Option<PathBuf>,
     /// What the user should know before anything starts, in order: the formation, the ports, overridden variables ...
@@ -47,6 +49,12 @@ pub struct ProcessType {
     pub stderr: Option<Stderr>,
     /// The PORT of slot 1; slot N has N - 1 more. `None` where the type gets none.
     pub port: Option<u16>,
+    /// How it is found out how its instances are.
+    pub health: Health,
+    /// The socket that is handed to each of them.
+    pub listen: Option<Listen>,
+    /// The backing services that must answer before one is started.
+    pub needs: Vec<Service>,
     /// The variables of its instances without the injected ones.
     pub environment: Environment,
 }

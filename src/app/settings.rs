@@ -112,6 +112,7 @@ impl Settings {
             stop_signal: self.stop_signal.unwrap_or(default.stop_signal),
             stop_scope: self.stop_scope.unwrap_or(default.stop_scope),
             leftovers: self.leftovers.unwrap_or(default.leftovers),
+            rollout: default.rollout,
         }
     }
 }

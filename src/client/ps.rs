@@ -177,6 +177,8 @@ mod tests {
             name,
             state,
             ready: state == State::Running,
+            reason: None,
+            status_text: None,
             suspended: false,
             pid: None,
             port: None,

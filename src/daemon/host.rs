@@ -134,6 +134,7 @@ impl Host {
         tracing::trace!(?action);
         match action {
             Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
+            Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
             Action::Stop { slot, instance, target, signal } => {
                 self.stream.drain_instance(instance);
                 self.signal(slot, instance, target, signal, inbox);

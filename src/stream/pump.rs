@@ -266,7 +266,9 @@ impl<R: Fn(Report)> Pump<R> {
 
     fn say(&mut self, notice: Notice) {
         let last_lines = match &notice {
-            Notice::Failed { slot, .. } => self.history.last_lines(slot),
+            Notice::Failed { slot, .. } | Notice::TurnedBack { slot: Some(slot), .. } => {
+                self.history.last_lines(slot)
+            }
             // Every other notice stands alone.
             _ => Vec::new(),
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Answer, InstanceId, Notice, RequestId, Signal};
+use crate::api::{Answer, InstanceId, Notice, ProbeKind, RequestId, Signal};
 
 use super::SlotKey;
 
@@ -16,6 +16,31 @@ pub enum Action {
         /// Which life.
         instance: InstanceId,
         /// Which edition of the type, from 0: another one for each [`Program::Changed`](super::Program::Changed).
+        edition: usize,
+    },
+    /// Ask an instance how it is. Answered by `Probed`, in its own time and always; so long the same is not ordered again.
+    /// One whose instance ends is given up.
+    Probe {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Which probe.
+        probe: ProbeKind,
+    },
+    /// Ask the backing services that this edition of a type needs. Answered by `Asked`, in its own time and always; so long
+    /// the same is not ordered again.
+    Ask {
+        /// Which type.
+        type_index: usize,
+        /// Which edition.
+        edition: usize,
+    },
+    /// From now on an earlier edition of a type holds again: it gets the next number.
+    Revert {
+        /// Which type.
+        type_index: usize,
+        /// Which edition.
         edition: usize,
     },
     /// Ask to end: this signal, then SIGCONT (a stopped process would keep it pending, signal(7)).

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ExitStatus, InstanceId, Process, Request, RequestId, Signal};
+use crate::api::{
+    ExitStatus, InstanceId, Missing, ProbeKind, ProbeResult, Process, Request, RequestId, Signal, Word,
+};
 
 use super::{Member, SlotKey};
 
@@ -11,6 +13,33 @@ use super::{Member, SlotKey};
 pub enum Event {
     /// The supervisor's deadline has come, or it is about to begin.
     Woke,
+    /// The answer to [`Action::Probe`](super::Action::Probe), in its own time.
+    Probed {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// Which probe.
+        probe: ProbeKind,
+        /// What came of it.
+        result: ProbeResult,
+    },
+    /// An instance has said something of itself.
+    Told {
+        /// Where.
+        slot: SlotKey,
+        /// Which life.
+        instance: InstanceId,
+        /// What.
+        word: Word,
+    },
+    /// The answer to [`Action::Ask`](super::Action::Ask), in its own time.
+    Asked {
+        /// Which type.
+        type_index: usize,
+        /// The services that do not answer; empty where all do.
+        missing: Vec<Missing>,
+    },
     /// Before a spawn: somebody already listens on the slot's port.
     PortTaken {
         /// Where.

@@ -1,11 +1,12 @@
 //! A process type as far as it is decided about: its name, its rules, its count, its slots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::TypeName;
-use crate::app::{Form, Policy, ProcessType, Release};
+use crate::api::{Tally, TypeName};
+use crate::app::{Check, Form, Policy, Probe, ProcessType, Release, Timing};
 
 use super::{Phase, Slot, SlotKey, Time};
 
@@ -26,8 +27,71 @@ pub struct Member {
     pub after: Vec<TypeName>,
     /// The PORT of slot 1.
     pub first_port: Option<u16>,
+    /// Whether one more than there shall be can do its work for a while.
+    pub surge: Surge,
+    /// How it is found out how its instances are.
+    pub probes: Probes,
+    /// The backing services that must answer before one is started, and how long a start waits for each.
+    pub needs: Vec<Need>,
     /// Who finds the program.
     pub found_by: FoundBy,
+}
+
+/// Whether one instance more than there shall be can do the work of the others for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Surge {
+    /// They share a socket, or have no PORT.
+    Possible,
+    /// Each has a PORT of its own, where its clients look for it.
+    Forbidden,
+}
+
+/// The probes of a type, as far as they are decided about: what they ask is the host's affair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// Whether it has started.
+    pub startup: Option<Probing>,
+    /// Whether it may be sent work.
+    pub readiness: Option<Probing>,
+    /// Whether it lives.
+    pub liveness: Option<Probing>,
+}
+
+/// One probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probing {
+    /// Who speaks first.
+    pub source: Source,
+    /// When, and how often before it counts.
+    pub timing: Timing,
+}
+
+/// Who speaks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// It is asked.
+    Asked,
+    /// It says so by itself.
+    Told,
+}
+
+/// A backing service that a type needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// Its variable.
+    pub service: String,
+    /// How long a start waits for it.
+    pub wait: Duration,
+}
+
+impl From<&Probe> for Probing {
+    fn from(probe: &Probe) -> Probing {
+        let source = match probe.check {
+            Check::Http { .. } | Check::Tcp { .. } | Check::Exec { .. } => Source::Asked,
+            Check::Notify => Source::Told,
+        };
+        Probing { source, timing: probe.timing }
+    }
 }
 
 /// Who finds the program of a type, and so who says that it is not there.
@@ -51,6 +115,20 @@ impl Member {
             policy: process_type.policy.clone(),
             after: process_type.after.clone(),
             first_port: process_type.port,
+            surge: match (&process_type.listen, process_type.port) {
+                (Some(_), _) | (None, None) => Surge::Possible,
+                (None, Some(_)) => Surge::Forbidden,
+            },
+            probes: Probes {
+                startup: process_type.health.startup.as_ref().map(Probing::from),
+                readiness: process_type.health.readiness.as_ref().map(Probing::from),
+                liveness: process_type.health.liveness.as_ref().map(Probing::from),
+            },
+            needs: process_type
+                .needs
+                .iter()
+                .map(|service| Need { service: service.name.clone(), wait: service.wait })
+                .collect(),
             found_by: match process_type.command.form {
                 Form::Direct(_) => FoundBy::Us,
                 Form::Exec | Form::Shell => FoundBy::Shell,
@@ -82,6 +160,7 @@ pub(super) struct Type {
     /// Every slot there ever was, from number 1: a slot keeps its history when it is vacant.
     pub(super) slots: Vec<Slot>,
     pub(super) record: Record,
+    pub(super) tally: Tally,
 }
 
 /// How many of a type there shall be, and who says so.
@@ -154,6 +233,7 @@ impl Type {
             gate,
             slots: (0..member.quantity).map(|_| Slot::new(phase.clone(), 0)).collect(),
             record,
+            tally: Tally::new(member.name.clone()),
             editions: BTreeMap::from([(0, member)]),
         }
     }

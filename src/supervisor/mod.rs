@@ -41,7 +41,7 @@ use request::Waiter;
 pub use action::{Action, Farewell, Whom};
 pub use event::{Event, Program, Reread, SpawnError, SpawnErrorKind};
 pub use habits::{FailFast, Habits, Hangup, Init, Terminal};
-pub use member::{FoundBy, Member};
+pub use member::{FoundBy, Member, Need, Probes, Probing, Source, Surge};
 pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Readiness, Slot, SlotKey};
 pub use time::Time;
 
@@ -79,6 +79,8 @@ pub struct Supervisor {
     reading: Reading,
     /// Whether a phase or a count has changed since the gates were last looked at.
     moved: bool,
+    /// Whether every essential type has had enough ready instances, all at once.
+    started: bool,
 }
 
 /// One step: what it was told and what it orders.
@@ -117,6 +119,7 @@ impl Supervisor {
             waiters: Vec::new(),
             reading: Reading::No,
             moved: true,
+            started: false,
         };
         // Types of which nothing shall run keep nobody waiting; there is nobody yet to whom the rest could be said.
         supervisor.open_gates(&mut Step { now, actions: Vec::new(), starts: 0 });
@@ -152,12 +155,16 @@ impl Supervisor {
 
     /// Every slot that is there, in formation order; last those of types that are not in the Procfile any more.
     pub fn slots(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
-        let removed = |type_index: &usize| self.types[*type_index].standing == Standing::Removed;
-        let removed = (0..self.types.len()).filter(removed);
-        self.order.iter().copied().chain(removed).flat_map(|type_index| {
+        self.every_type().flat_map(|type_index| {
             let present = self.types[type_index].present();
             present.map(move |(number, slot)| (SlotKey { type_index, number }, slot))
         })
+    }
+
+    /// Every type there ever was: those of the Procfile in its order, then those that are not in it any more.
+    fn every_type(&self) -> impl Iterator<Item = usize> {
+        let removed = |type_index: &usize| self.types[*type_index].standing == Standing::Removed;
+        self.order.iter().copied().chain((0..self.types.len()).filter(removed))
     }
 
     /// The name of a slot: `web.1`.

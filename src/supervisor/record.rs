@@ -29,13 +29,17 @@ impl Supervisor {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();
                 step.announce(Notice::SignalWithheld { signal, slots });
             }
-            Event::PortTaken { slot, instance, .. }
+            Event::Asked { .. } => {}
+            Event::Probed { slot, instance, .. }
+            | Event::Told { slot, instance, .. }
+            | Event::PortTaken { slot, instance, .. }
             | Event::Spawned { slot, instance, .. }
             | Event::SpawnFailed { slot, instance, .. }
             | Event::LeaderExited { slot, instance, .. }
             | Event::Remaining { slot, instance, .. }
             | Event::SignalRefused { slot, instance, .. }
                 if self.slot(slot).phase.instance() != Some(instance) => {}
+            Event::Probed { .. } | Event::Told { .. } => {}
             Event::PortTaken { slot, holder, .. } => {
                 if let Some(port) = self.port(slot) {
                     step.announce(Notice::PortTaken { slot: self.name(slot), port, holder });

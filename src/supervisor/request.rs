@@ -56,7 +56,7 @@ impl Supervisor {
                 return self.order_reread(step);
             }
             (Course::Up { .. }, Verb::Scale { changes }) => self.scale(step, &changes, answer),
-            (Course::Up { .. }, Verb::Restart { targets }) => {
+            (Course::Up { .. }, Verb::Restart { targets, .. }) => {
                 self.meant(&targets).map(|keys| self.restart_all(step, &keys))
             }
             (Course::Up { .. }, Verb::Stop { targets }) => {

@@ -218,6 +218,12 @@ impl Slot {
         (self.streak, self.restarts) = (Streak::default(), 0);
     }
 
+    /// Whether what lives there may be sent work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Running { readiness: Readiness::Ready, .. })
+    }
+
     /// What it shall come to.
     #[must_use]
     pub fn goal(&self) -> Goal {

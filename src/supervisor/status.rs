@@ -1,8 +1,9 @@
 //! How everything is, for whoever asks.
 
-use crate::api::{Formation, ProcessStatus, Status};
+use crate::api::{Formation, ProcessStatus, Status, Tally, TypeVitals, Vitals};
 
-use super::{Phase, Readiness, Slot, SlotKey, Supervisor, Time, millis};
+use super::course::Course;
+use super::{Slot, SlotKey, Supervisor, Time, Type, millis};
 
 impl Supervisor {
     /// What the formation is meant to be: every type of the Procfile with its count.
@@ -19,6 +20,34 @@ impl Supervisor {
         Status { schema: Status::SCHEMA, formation: self.formation(), processes }
     }
 
+    /// How well everything is.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        let essential = self.order.iter().map(|type_index| &self.types[*type_index]);
+        let essential = essential.filter(|kind| kind.newest().policy.essential && kind.wanted() > 0);
+        let vitals = |kind: &Type| {
+            let wanted = kind.wanted();
+            let ready = kind.wanted_slots().filter(|slot| slot.is_ready()).count();
+            TypeVitals {
+                process_type: kind.newest().name.clone(),
+                wanted,
+                ready: u32::try_from(ready).unwrap_or(u32::MAX),
+                enough: wanted.saturating_sub(kind.newest().policy.rollout.max_unavailable),
+            }
+        };
+        Vitals {
+            draining: !matches!(self.course, Course::Up { .. }),
+            started: self.started,
+            essential: essential.map(vitals).collect(),
+        }
+    }
+
+    /// What has happened to the instances of each type so far, in Procfile order; last those that are not in it any more.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<Tally> {
+        self.every_type().map(|type_index| self.types[type_index].tally.clone()).collect()
+    }
+
     fn process_status(&self, key: SlotKey, slot: &Slot, now: Time) -> ProcessStatus {
         let name = self.name(key);
         let led = slot.phase.led();
@@ -27,7 +56,9 @@ impl Supervisor {
             slot: key.number,
             name,
             state: slot.phase.state(),
-            ready: matches!(slot.phase, Phase::Running { readiness: Readiness::Ready, .. }),
+            ready: slot.is_ready(),
+            reason: None,
+            status_text: None,
             suspended: false,
             pid: led.map(|life| life.leader),
             port: self.port(key),

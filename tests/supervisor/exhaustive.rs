@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-use supervise::api::{Change, ExitStatus, InstanceId, Pid, Process, Request, RequestId, Signal, Verb, When};
+use supervise::api::{
+    Change, ExitStatus, InstanceId, Manner, Pid, Process, Request, RequestId, Signal, Verb, When,
+};
 use supervise::app::{Leftovers, Restart, StopScope};
 use supervise::supervisor::{
     Body, Event, FailFast, Goal, Habits, Member, Phase, Program, Reread, Slot, SlotKey, SpawnError,
@@ -281,7 +283,7 @@ fn requests() -> Vec<Event> {
         scale(Change::To(0)),
         scale(Change::To(1)),
         scale(Change::By(1)),
-        Verb::Restart { targets: Vec::new() },
+        Verb::Restart { targets: Vec::new(), manner: Manner::AtOnce },
         Verb::Stop { targets: Vec::new() },
         Verb::Shutdown { drain: Some(ms(200)) },
     ];
@@ -369,6 +371,9 @@ impl Seen {
     fn note_event(&mut self, state: &State, event: &Event) {
         let (kind, of) = match event {
             Event::Woke => ("woke", None),
+            Event::Probed { slot, .. } => ("probed", Some(*slot)),
+            Event::Told { slot, .. } => ("told", Some(*slot)),
+            Event::Asked { .. } => ("asked", None),
             Event::PortTaken { slot, .. } => ("port taken", Some(*slot)),
             Event::Spawned { slot, .. } => ("spawned", Some(*slot)),
             Event::SpawnFailed { slot, .. } => ("spawn failed", Some(*slot)),

@@ -9,7 +9,7 @@ use supervise::api::{
 };
 use supervise::app::Policy;
 use supervise::supervisor::{
-    Action, Event, FoundBy, Habits, Member, SlotKey, SpawnError, SpawnErrorKind, Time, Whom,
+    Action, Event, FoundBy, Habits, Member, Probes, SlotKey, SpawnError, SpawnErrorKind, Surge, Time, Whom,
 };
 
 use crate::ledger::Checked;
@@ -166,7 +166,19 @@ pub(crate) fn member(name: &str, quantity: u32) -> Member {
     let name = name.parse().expect("a type's name");
     let (release, policy) = ("dev".to_owned(), Policy::default());
     let (after, found_by) = (Vec::new(), FoundBy::Us);
-    Member { name, release, quantity, max: None, policy, after, first_port: None, found_by }
+    Member {
+        name,
+        release,
+        quantity,
+        max: None,
+        policy,
+        after,
+        first_port: None,
+        surge: Surge::Forbidden,
+        probes: Probes::default(),
+        needs: Vec::new(),
+        found_by,
+    }
 }
 
 /// The same, which waits for other types.
@@ -392,6 +404,7 @@ impl World {
                 self.inbox.push_back(Event::Remaining { slot: *slot, instance: *instance, living });
             }
             Action::Exit { code, .. } => self.exit = Some(*code),
+            Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
             Action::Pass { .. }
             | Action::Reread
             | Action::Adopt

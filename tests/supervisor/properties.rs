@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use supervise::api::{
-    Change, ExitStatus, InstanceId, Notice, Pid, Process, RequestId, Signal, State, Target, Verb, When,
+    Change, ExitStatus, InstanceId, Manner, Notice, Pid, Process, RequestId, Signal, State, Target, Verb,
+    When,
 };
-use supervise::app::{Backoff, Leftovers, Policy, Restart, StopScope};
+use supervise::app::{Backoff, Leftovers, Policy, Restart, Rollout, StopScope};
 use supervise::supervisor::{
     Event, FailFast, FoundBy, Habits, Hangup, Init, Member, Program, Reread, SlotKey, SpawnError,
     SpawnErrorKind, Supervisor, Terminal, Time,
@@ -72,7 +73,16 @@ fn policy() -> impl Strategy<Value = Policy> {
             let (first, max, reset_after, give_up_after) = backoff;
             let backoff = Backoff { first, max, reset_after, give_up_after };
             let (drain, stop_signal) = (ms(drain), Signal::QUIT);
-            Policy { restart, backoff, essential, drain, stop_signal, stop_scope, leftovers }
+            Policy {
+                restart,
+                backoff,
+                essential,
+                drain,
+                stop_signal,
+                stop_scope,
+                leftovers,
+                rollout: Rollout::default(),
+            }
         })
 }
 
@@ -184,7 +194,7 @@ fn scale() -> impl Strategy<Value = Verb> {
 fn steer() -> impl Strategy<Value = Verb> {
     prop_oneof![
         3 => scale(),
-        2 => vec(target(), 0..=2).prop_map(|targets| Verb::Restart { targets }),
+        2 => vec(target(), 0..=2).prop_map(|targets| Verb::Restart { targets, manner: Manner::AtOnce }),
         2 => vec(target(), 0..=2).prop_map(|targets| Verb::Stop { targets }),
     ]
 }
@@ -295,7 +305,7 @@ proptest! {
         }
         let changes = vec![("web".to_owned(), Change::To(counts.0)), ("worker".to_owned(), Change::To(counts.1))];
         world.ask(Verb::Scale { changes }).expect("it is possible");
-        let last = world.request(Verb::Restart { targets: Vec::new() }, When::Happened);
+        let last = world.request(Verb::Restart { targets: Vec::new(), manner: Manner::AtOnce }, When::Happened);
         world.pass(ms(10_000));
         prop_assert!(world.answer_to(last).is_some());
         let status = world.core.supervisor.status(world.now);

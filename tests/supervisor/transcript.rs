@@ -12,6 +12,9 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
         Action::Stop { slot, target, signal, .. } => {
             format!("{signal} to {} of {}", whom(*target), name(*slot))
         }
+        Action::Probe { slot, probe, .. } => format!("ask {} for its {probe}", name(*slot)),
+        Action::Ask { type_index, .. } => format!("ask what type {type_index} needs"),
+        Action::Revert { type_index, edition } => format!("back to edition {edition} of type {type_index}"),
         Action::Signal { slot, signal, .. } => format!("{signal} to {}", name(*slot)),
         Action::Reread => "read again".to_owned(),
         Action::Adopt => "adopt".to_owned(),

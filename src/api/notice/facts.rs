@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::api::{ExitStatus, SlotName, TypeName};
 
-use super::{KillReason, LeftoversFate, Notice, Then, Verdict};
+use super::{KillReason, LeftoversFate, Notice, RolloutWay, Setback, Then, Verdict};
 
 /// A name and a value that a notice adds to its JSON object.
 pub type Fact = (&'static str, Value);
@@ -36,6 +36,46 @@ impl Notice {
             }
             Notice::Waiting { process_type, on } => {
                 vec![("waiting", json!(process_type)), ("on", json!(on))]
+            }
+            Notice::Awaiting { process_type, missing } => {
+                vec![("waiting", json!(process_type)), ("missing", json!(missing))]
+            }
+            Notice::Ready { after_ms, .. } => vec![("after_ms", json!(after_ms))],
+            Notice::Unready { why, .. } => vec![("why", json!(why))],
+            Notice::Unwell { probe, why, .. } => vec![("probe", json!(probe)), ("why", json!(why))],
+            Notice::RolloutBegan { process_type, instances, way } => {
+                let mut facts = vec![("rollout", json!(process_type)), ("instances", json!(instances))];
+                facts.extend(match way {
+                    RolloutWay::Surge { extra } => [("surge", json!(extra))],
+                    RolloutWay::InPlace { at_a_time } => [("at_a_time", json!(at_a_time))],
+                    RolloutWay::Away => [("at_a_time", json!(1))],
+                });
+                facts
+            }
+            Notice::RolloutStep { process_type, replaced, instances } => vec![
+                ("rollout", json!(process_type)),
+                ("replaced", json!(replaced)),
+                ("instances", json!(instances)),
+            ],
+            Notice::RolloutDone { process_type, took_ms } => {
+                vec![("rollout", json!(process_type)), ("took_ms", json!(took_ms))]
+            }
+            Notice::TurnedBack { process_type, reason, .. } => {
+                let mut facts = vec![("rollout", json!(process_type))];
+                match reason {
+                    Setback::Failures { failures } => {
+                        facts.extend([("reason", json!("failures")), ("failures", json!(failures))]);
+                    }
+                    Setback::Deadline { deadline_ms, why } => facts.extend([
+                        ("reason", json!("progress_deadline")),
+                        ("deadline_ms", json!(deadline_ms)),
+                        ("why", json!(why)),
+                    ]),
+                }
+                facts
+            }
+            Notice::Listening { process_type, address } => {
+                vec![("listening", json!(process_type)), ("address", json!(address))]
             }
             Notice::Started { port, .. } => port.iter().map(|port| ("port", json!(port))).collect(),
             Notice::NotStarted { error, then, .. } => {

@@ -8,7 +8,7 @@ mod sentence;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExitStatus, Pid, Signal, SlotName, TypeName, Will};
+use super::{ExitStatus, Missing, Pid, ProbeKind, Signal, SlotName, TypeName, Will};
 
 pub use facts::Fact;
 
@@ -68,6 +68,77 @@ pub enum Notice {
         pid: Pid,
         /// The port it was given.
         port: Option<u16>,
+    },
+    /// A type is not started before its backing services answer.
+    Awaiting {
+        /// Which type.
+        process_type: TypeName,
+        /// Those that do not.
+        missing: Vec<Missing>,
+    },
+    /// An instance may be sent work; said where a probe or the instance itself says so.
+    Ready {
+        /// Where.
+        slot: SlotName,
+        /// From its start, in milliseconds.
+        after_ms: u64,
+    },
+    /// An instance may not be sent work any more.
+    Unready {
+        /// Where.
+        slot: SlotName,
+        /// Why.
+        why: String,
+    },
+    /// A probe has found an instance unwell: it is stopped, and that counts as a failure.
+    Unwell {
+        /// Where.
+        slot: SlotName,
+        /// Which probe.
+        probe: ProbeKind,
+        /// Why it failed last.
+        why: String,
+    },
+    /// The instances of a type are about to be replaced by new ones.
+    RolloutBegan {
+        /// Which type.
+        process_type: TypeName,
+        /// How many.
+        instances: u32,
+        /// How.
+        way: RolloutWay,
+    },
+    /// Some of them have been.
+    RolloutStep {
+        /// Of which type.
+        process_type: TypeName,
+        /// So many have been replaced, and are ready.
+        replaced: u32,
+        /// Of so many.
+        instances: u32,
+    },
+    /// All of them have been.
+    RolloutDone {
+        /// Of which type.
+        process_type: TypeName,
+        /// From its beginning, in milliseconds.
+        took_ms: u64,
+    },
+    /// The new instances do not work: the old ones stay, or come back.
+    TurnedBack {
+        /// Of which type.
+        process_type: TypeName,
+        /// Where the last one of the new ones failed, where one did.
+        slot: Option<SlotName>,
+        /// What is wrong with them.
+        reason: Setback,
+    },
+    /// A socket was bound for the instances of a type.
+    Listening {
+        /// Which type.
+        process_type: TypeName,
+        /// Where, as the spec has it.
+        address: String,
     },
     /// An instance could not be made.
     NotStarted {
@@ -286,6 +357,40 @@ pub enum Verdict {
     },
 }
 
+/// How the instances of a type are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RolloutWay {
+    /// A new one is ready before an old one ends.
+    Surge {
+        /// So many more than the formation has, for a while.
+        extra: u32,
+    },
+    /// Each has a PORT of its own, or there may be no more: an old one ends before its new one starts.
+    InPlace {
+        /// So many at a time.
+        at_a_time: u32,
+    },
+    /// The same, and there is only one: nobody is there meanwhile.
+    Away,
+}
+
+/// Why new instances do not replace the old ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Setback {
+    /// So many of them failed in a row.
+    Failures {
+        /// How many.
+        failures: u32,
+    },
+    /// None became ready within the progress deadline.
+    Deadline {
+        /// The deadline, in milliseconds.
+        deadline_ms: u64,
+        /// Why the last one is not ready, where that is known.
+        why: Option<String>,
+    },
+}
+
 /// What began a drain of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
@@ -348,7 +453,15 @@ impl Notice {
             Notice::Overridden { .. } => "overridden",
             Notice::PortTaken { .. } => "port_taken",
             Notice::LeftoversFound { .. } => "leftovers_found",
-            Notice::Waiting { .. } => "waiting",
+            Notice::Waiting { .. } | Notice::Awaiting { .. } => "waiting",
+            Notice::Ready { .. } => "ready",
+            Notice::Unready { .. } => "unready",
+            Notice::Unwell { .. } => "unwell",
+            Notice::RolloutBegan { .. } => "rollout_began",
+            Notice::RolloutStep { .. } => "rollout_step",
+            Notice::RolloutDone { .. } => "rollout_done",
+            Notice::TurnedBack { .. } => "turned_back",
+            Notice::Listening { .. } => "listening",
             Notice::Started { .. } => "started",
             Notice::NotStarted { .. } => "not_started",
             Notice::Exited { .. } => "exited",
@@ -386,12 +499,21 @@ impl Notice {
             | Notice::Exited { slot, .. }
             | Notice::Restarting { slot, .. }
             | Notice::Completed { slot }
+            | Notice::Ready { slot, .. }
+            | Notice::Unready { slot, .. }
+            | Notice::Unwell { slot, .. }
             | Notice::Failed { slot, .. }
             | Notice::Killed { slot, .. }
             | Notice::Stuck { slot, .. }
             | Notice::SignalRefused { slot, .. } => Some(slot),
+            Notice::TurnedBack { slot, .. } => slot.as_ref(),
             Notice::Formation { .. }
             | Notice::Ports { .. }
+            | Notice::Awaiting { .. }
+            | Notice::RolloutBegan { .. }
+            | Notice::RolloutStep { .. }
+            | Notice::RolloutDone { .. }
+            | Notice::Listening { .. }
             | Notice::ReleaseNotStarted
             | Notice::SpecFound { .. }
             | Notice::Overridden { .. }

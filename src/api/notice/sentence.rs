@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{Pid, TypeName, Will, brief};
+use crate::api::{Missing, Pid, TypeName, Will, brief};
 
-use super::{Cause, DropReason, KillReason, LeftoversFate, Notice, Process, Then, Verdict};
+use super::{
+    Cause, DropReason, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,
+};
 
 /// The sentence, without the time and the tag; it begins with the slot's name where it speaks of one.
 impl fmt::Display for Notice {
@@ -55,6 +57,50 @@ impl fmt::Display for Notice {
             Notice::Waiting { process_type, on } => {
                 let on: Vec<&str> = on.iter().map(TypeName::as_str).collect();
                 write!(f, "{process_type} is started when {} is ready (`after`)", on.join(", "))
+            }
+            Notice::Awaiting { process_type, missing } => {
+                write!(f, "{process_type} waits for {}", joined(missing))
+            }
+            Notice::Ready { slot, after_ms } => write!(f, "{slot} is ready after {}", millis(*after_ms)),
+            Notice::Unready { slot, why } => write!(f, "{slot} is not ready any more: {why}"),
+            Notice::Unwell { slot, probe, why } => {
+                write!(f, "{slot} failed its {probe} probe, so it is stopped: {why}")
+            }
+            Notice::RolloutBegan { process_type, instances, way } => {
+                write!(f, "{process_type}: replacing {instances} ")?;
+                match way {
+                    RolloutWay::Surge { extra } => {
+                        write!(
+                            f,
+                            "by new ones, {extra} more at a time; an old one ends when a new one is ready"
+                        )
+                    }
+                    RolloutWay::InPlace { at_a_time } => {
+                        write!(f, "one after the other, {at_a_time} at a time")
+                    }
+                    RolloutWay::Away => {
+                        write!(
+                            f,
+                            "in its place: nobody is there until it is back (`listen` or `port: false` would let the new one come first)"
+                        )
+                    }
+                }
+            }
+            Notice::RolloutStep { process_type, replaced, instances } => {
+                write!(f, "{process_type}: {replaced} of {instances} replaced")
+            }
+            Notice::RolloutDone { process_type, took_ms } => {
+                write!(f, "{process_type}: all replaced after {}", millis(*took_ms))
+            }
+            Notice::TurnedBack { process_type, slot, reason } => {
+                match slot {
+                    Some(slot) => write!(f, "{slot} decides it: ")?,
+                    None => {}
+                }
+                write!(f, "the new {process_type} is turned back, {reason}")
+            }
+            Notice::Listening { process_type, address } => {
+                write!(f, "{process_type} listens on {address}")
             }
             Notice::Started { slot, pid, port: Some(port) } => {
                 write!(f, "{slot} started with pid {pid} on port {port}")
@@ -191,6 +237,20 @@ impl fmt::Display for Cause {
     }
 }
 
+impl fmt::Display for Setback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setback::Failures { failures } => write!(f, "it failed {failures} times in a row"),
+            Setback::Deadline { deadline_ms, why: None } => {
+                write!(f, "nothing became ready within {}", millis(*deadline_ms))
+            }
+            Setback::Deadline { deadline_ms, why: Some(why) } => {
+                write!(f, "nothing became ready within {}: {why}", millis(*deadline_ms))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.is_empty() {
@@ -204,6 +264,11 @@ impl fmt::Display for Process {
 fn equations(counts: &[(TypeName, u32)]) -> String {
     let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
     each.join(" ")
+}
+
+fn joined(missing: &[Missing]) -> String {
+    let each = missing.iter().map(|Missing { service, place, why }| format!("{service} ({place}): {why}"));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// At most this many processes or slots are named in one sentence.

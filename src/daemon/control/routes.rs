@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Change, Refusal, Request, Signal, Target, Verb, When, parse_duration};
+use crate::api::{Change, Manner, Refusal, Request, Signal, Target, Verb, When, parse_duration};
 
 /// Every path, and what it can be asked.
 const ROUTES: [(&str, &[(Method, Resource)]); 11] = [
@@ -119,7 +119,11 @@ impl From<&Refusal> for Fault {
     fn from(refusal: &Refusal) -> Fault {
         let status = match refusal {
             Refusal::UnknownProcessType { .. } | Refusal::UnknownTarget { .. } => StatusCode::NOT_FOUND,
-            Refusal::ShuttingDown | Refusal::Busy | Refusal::NotRunning { .. } => StatusCode::CONFLICT,
+            Refusal::ShuttingDown
+            | Refusal::Busy
+            | Refusal::NotRunning { .. }
+            | Refusal::TurnedBack { .. }
+            | Refusal::Superseded { .. } => StatusCode::CONFLICT,
             Refusal::OverMax { .. }
             | Refusal::BelowZero { .. }
             | Refusal::PortClash { .. }
@@ -204,7 +208,7 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
             if rolling {
                 return Err(Fault::not_in_this_version(StatusCode::BAD_REQUEST, "rolling"));
             }
-            request(Verb::Restart { targets: few(targets)? }, wait, &mut query)?
+            request(Verb::Restart { targets: few(targets)?, manner: Manner::AtOnce }, wait, &mut query)?
         }
         Resource::Stop => {
             let StopBody { targets, wait } = json_or_nothing(body)?;

@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::routes::{Follow, Wanted, read, resource};
-use crate::api::{Change, Verb, When};
+use crate::api::{Change, Manner, Verb, When};
 
 fn ask(method: &str, target: &str, body: &str) -> Result<Wanted, (u16, String)> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -68,7 +68,10 @@ fn a_count_is_a_number_or_a_difference_and_nothing_else() {
 #[test]
 fn what_is_optional_may_be_left_out_with_the_whole_body() {
     for body in ["", "{}", " \n"] {
-        assert_eq!(verb("POST", "/v1/restart", body), (Verb::Restart { targets: vec![] }, When::Accepted));
+        assert_eq!(
+            verb("POST", "/v1/restart", body),
+            (Verb::Restart { targets: vec![], manner: Manner::AtOnce }, When::Accepted)
+        );
         assert_eq!(verb("POST", "/v1/stop", body), (Verb::Stop { targets: vec![] }, When::Accepted));
         assert_eq!(verb("POST", "/v1/reload", body), (Verb::Reload, When::Accepted));
         assert_eq!(verb("POST", "/v1/shutdown", body), (Verb::Shutdown { drain: None }, When::Accepted));

@@ -211,7 +211,7 @@ fn happen(verb: &Verb, web: &mut u32) -> Answer {
             }
             Will::Start
         }
-        Verb::Restart { targets } | Verb::Stop { targets } | Verb::Signal { targets, .. } => {
+        Verb::Restart { targets, .. } | Verb::Stop { targets } | Verb::Signal { targets, .. } => {
             let unknown =
                 targets.iter().find(|target| !(target.means_type("web") || target.means_type("worker")));
             if let Some(target) = unknown {
@@ -238,6 +238,8 @@ fn status(web: u32) -> Status {
         slot: name.number,
         state: State::Running,
         ready: true,
+        reason: None,
+        status_text: None,
         suspended: false,
         // Somebody who is there: ourselves.
         pid: (name == slot("web", 1))

@@ -313,7 +313,7 @@ impl Ledger {
             life.filter(|life| life.instance == instance && life.waits == Waits::StillOn)
         };
         match *event {
-            Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Woke | Event::Withheld { .. } | Event::ReaderGone | Event::Asked { .. } => Told::Other,
             Event::Requested { id, ref request } => {
                 if self.course != Course::Over {
                     self.note_asked(now, id, request);
@@ -332,7 +332,10 @@ impl Ledger {
                 self.note_signal(rules, now, signal);
                 Told::Other
             }
-            Event::PortTaken { slot, instance, .. } | Event::SignalRefused { slot, instance, .. } => {
+            Event::Probed { slot, instance, .. }
+            | Event::Told { slot, instance, .. }
+            | Event::PortTaken { slot, instance, .. }
+            | Event::SignalRefused { slot, instance, .. } => {
                 of(self, slot, instance).map_or(Told::Late, |_| Told::Other)
             }
             Event::Spawned { slot, instance, .. } => {

@@ -61,7 +61,7 @@ impl Ledger {
             supervisor.slots().map(|(key, _)| key).filter(|key| means(*key)).collect()
         };
         match verb {
-            Verb::Restart { targets } => {
+            Verb::Restart { targets, .. } => {
                 for key in meant(targets) {
                     if self.counts.get(&key.type_index).is_some_and(|(count, _)| key.number <= *count) {
                         self.raise(key);

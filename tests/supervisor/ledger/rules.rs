@@ -68,6 +68,7 @@ impl Ledger {
                 }
                 Action::Announce { notice, .. } => self.note_notice(step, notice),
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
+                Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
                 Action::Pass { .. } | Action::Resume => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
                 Action::Exit { farewell, .. } => {

@@ -1,6 +1,6 @@
 //! Who comes first: `after`.
 
-use supervise::api::{Change, Signal, Target, Verb, When};
+use supervise::api::{Change, Manner, Signal, Target, Verb, When};
 use supervise::app::Restart;
 use supervise::supervisor::{Event, Member, Program, Reread};
 
@@ -67,7 +67,7 @@ fn who_crashed_before_it_was_ready_is_waited_for_and_later_crashes_matter_no_mor
     assert_eq!(world.core.newest(), 2, "the second db is not ready yet");
     world.pass(ms(200));
     assert_eq!(world.core.newest(), 3);
-    world.ask(Verb::Restart { targets: Vec::new() }).expect("it is possible");
+    world.ask(Verb::Restart { targets: Vec::new(), manner: Manner::AtOnce }).expect("it is possible");
     world.pass(ms(250));
     assert_eq!(world.core.newest(), 5, "both at once: the gate stays open");
 }
@@ -87,14 +87,16 @@ fn who_waits_can_be_scaled_stopped_and_restarted_and_waits_all_the_same() {
     world.ask(Verb::Scale { changes }).expect("it is possible");
     let third: Target = "web.3".parse().expect("a target");
     world.ask(Verb::Stop { targets: vec![third.clone()] }).expect("it is possible");
-    let all =
-        world.request(Verb::Restart { targets: vec!["web.1".parse().expect("a target")] }, When::Happened);
+    let all = world.request(
+        Verb::Restart { targets: vec!["web.1".parse().expect("a target")], manner: Manner::AtOnce },
+        When::Happened,
+    );
     world.pass(ms(500));
     assert_eq!((world.core.newest(), world.answer_to(all)), (1, None));
     world.pass(ms(1_500));
     assert_eq!(world.core.newest(), 3, "db and two of web");
     assert!(world.answer_to(all).is_some());
-    world.ask(Verb::Restart { targets: vec![third] }).expect("it is possible");
+    world.ask(Verb::Restart { targets: vec![third], manner: Manner::AtOnce }).expect("it is possible");
     world.pass(ms(100));
     assert_eq!(world.core.newest(), 4);
 }
@@ -109,7 +111,7 @@ fn both_come_back_by_a_restart_after_the_first_had_failed() {
         .script(slot(0, 1), [Script::exits(ms(300), 7), Script::exits(ms(300), 0)]);
     world.pass(ms(5_000));
     assert_eq!(world.core.newest(), 2, "migrate and clock");
-    world.ask(Verb::Restart { targets: Vec::new() }).expect("it is possible");
+    world.ask(Verb::Restart { targets: Vec::new(), manner: Manner::AtOnce }).expect("it is possible");
     world.pass(ms(2_000));
     assert_eq!(world.core.newest(), 5, "all three");
 }

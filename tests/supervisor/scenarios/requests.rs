@@ -1,6 +1,6 @@
 //! What is asked of a running formation.
 
-use supervise::api::{Change, Refusal, Signal, State, Target, Verb, When, Will};
+use supervise::api::{Change, Manner, Refusal, Signal, State, Target, Verb, When, Will};
 use supervise::app::Restart;
 use supervise::supervisor::{Event, Habits, Hangup, Member, Phase, Program, Reread};
 
@@ -19,7 +19,7 @@ fn targets(names: &[&str]) -> Vec<Target> {
 }
 
 fn restart(names: &[&str]) -> Verb {
-    Verb::Restart { targets: targets(names) }
+    Verb::Restart { targets: targets(names), manner: Manner::AtOnce }
 }
 
 fn stop(names: &[&str]) -> Verb {
