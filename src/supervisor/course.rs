@@ -252,6 +252,9 @@ impl Supervisor {
 
     /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
+        if self.moved {
+            self.note_started();
+        }
         self.open_gates(step);
         self.answer_waiters(step);
         if self.unsettled > 0 {

@@ -7,7 +7,7 @@ use crate::api::{LastExit, Notice, TypeName, Verdict};
 
 use super::course::Course;
 use super::member::Gate;
-use super::{Phase, Readiness, Slot, SlotKey, Step, Supervisor};
+use super::{Phase, Slot, SlotKey, Step, Supervisor};
 
 /// What somebody at a gate has to expect.
 enum Outlook {
@@ -76,9 +76,7 @@ impl Supervisor {
                 let code = failed.find_map(|slot| slot.last_exit).map_or(1, LastExit::shell_code);
                 return Outlook::Blocked(name.clone(), code);
             }
-            let there = |slot: &Slot| {
-                matches!(slot.phase, Phase::Running { readiness: Readiness::Ready, .. } | Phase::Completed)
-            };
+            let there = |slot: &Slot| slot.is_ready() || matches!(slot.phase, Phase::Completed);
             if !first.wanted_slots().all(there) {
                 awaited.push(name.clone());
             }

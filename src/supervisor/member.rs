@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Tally, TypeName};
+use crate::api::{ProbeKind, Tally, TypeName};
 use crate::app::{Check, Form, Policy, Probe, ProcessType, Release, Timing};
 
+use super::needs::Supply;
 use super::{Phase, Slot, SlotKey, Time};
 
 /// What is known of a process type.
@@ -82,6 +83,17 @@ pub struct Need {
     pub service: String,
     /// How long a start waits for it.
     pub wait: Duration,
+}
+
+impl Probes {
+    /// The rule of one of them, where there is one.
+    pub(super) fn of(&self, probe: ProbeKind) -> Option<Probing> {
+        match probe {
+            ProbeKind::Startup => self.startup,
+            ProbeKind::Readiness => self.readiness,
+            ProbeKind::Liveness => self.liveness,
+        }
+    }
 }
 
 impl From<&Probe> for Probing {
@@ -161,6 +173,7 @@ pub(super) struct Type {
     pub(super) slots: Vec<Slot>,
     pub(super) record: Record,
     pub(super) tally: Tally,
+    pub(super) supply: Supply,
 }
 
 /// How many of a type there shall be, and who says so.
@@ -234,6 +247,7 @@ impl Type {
             slots: (0..member.quantity).map(|_| Slot::new(phase.clone(), 0)).collect(),
             record,
             tally: Tally::new(member.name.clone()),
+            supply: Supply::default(),
             editions: BTreeMap::from([(0, member)]),
         }
     }

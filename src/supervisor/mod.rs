@@ -11,11 +11,14 @@
 
 mod action;
 mod backoff;
+mod condition;
 mod course;
 mod event;
 mod gate;
 mod habits;
+mod health;
 mod member;
+mod needs;
 mod record;
 mod reload;
 mod request;
@@ -39,10 +42,11 @@ use reload::Reading;
 use request::Waiter;
 
 pub use action::{Action, Farewell, Whom};
+pub use condition::{Condition, Misses, Next, Readiness, Run, Watch};
 pub use event::{Event, Program, Reread, SpawnError, SpawnErrorKind};
 pub use habits::{FailFast, Habits, Hangup, Init, Terminal};
 pub use member::{FoundBy, Member, Need, Probes, Probing, Source, Surge};
-pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Readiness, Slot, SlotKey};
+pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Slot, SlotKey};
 pub use time::Time;
 
 /// Never two starts of one slot closer together than this: a program that dies at once cannot keep a machine busy.

@@ -6,8 +6,8 @@ use crate::api::{Cause, ExitReason, ExitStatus, InstanceId, LastExit, Notice, Pi
 use crate::app::{Leftovers, StopScope};
 
 use super::{
-    Action, Body, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, READY_AFTER, Readiness,
-    Record, SlotKey, SpawnError, Step, Supervisor, Whom, millis,
+    Action, Body, Condition, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Readiness, Record,
+    SlotKey, SpawnError, Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -29,7 +29,7 @@ impl Supervisor {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();
                 step.announce(Notice::SignalWithheld { signal, slots });
             }
-            Event::Asked { .. } => {}
+            Event::Asked { type_index, missing } => self.asked(step, type_index, missing),
             Event::Probed { slot, instance, .. }
             | Event::Told { slot, instance, .. }
             | Event::PortTaken { slot, instance, .. }
@@ -39,7 +39,8 @@ impl Supervisor {
             | Event::Remaining { slot, instance, .. }
             | Event::SignalRefused { slot, instance, .. }
                 if self.slot(slot).phase.instance() != Some(instance) => {}
-            Event::Probed { .. } | Event::Told { .. } => {}
+            Event::Probed { slot, probe, result, .. } => self.probed(step, slot, probe, result),
+            Event::Told { slot, word, .. } => self.told(step, slot, word),
             Event::PortTaken { slot, holder, .. } => {
                 if let Some(port) = self.port(slot) {
                     step.announce(Notice::PortTaken { slot: self.name(slot), port, holder });
@@ -60,8 +61,8 @@ impl Supervisor {
     fn spawned(&mut self, step: &mut Step, key: SlotKey, instance: InstanceId, pid: Pid) {
         if let Phase::Starting { since, .. } = self.slot(key).phase {
             step.announce(Notice::Started { slot: self.name(key), pid, port: self.port(key) });
-            let readiness = Readiness::Expected { at: step.now + READY_AFTER };
-            self.enter(key, Phase::Running { life: Life { instance, leader: pid, since }, readiness });
+            let condition = Condition::newborn(&self.member(key).probes, step.now);
+            self.enter(key, Phase::Running { life: Life { instance, leader: pid, since }, condition });
             // Ordered a moment ago, but born only now: the next birth keeps its distance from this one.
             self.slot_mut(key).last_start = Some(step.now);
             let found_by = self.member(key).found_by;
@@ -104,13 +105,23 @@ impl Supervisor {
 
     fn leader_exited(&mut self, step: &mut Step, key: SlotKey, status: ExitStatus, living: Vec<Process>) {
         match self.slot(key).phase.clone() {
-            Phase::Running { life, .. } => {
-                let reason = if status.success() { ExitReason::Completed } else { ExitReason::Failed };
+            Phase::Running { life, condition } => {
+                let reason = match (status.success(), condition.readiness) {
+                    (true, _) => ExitReason::Completed,
+                    (false, Readiness::Starting { .. }) => ExitReason::ExitedBeforeReady,
+                    (
+                        false,
+                        Readiness::Expected { .. }
+                        | Readiness::Ready { .. }
+                        | Readiness::Lapsed { .. }
+                        | Readiness::Stopping,
+                    ) => ExitReason::Failed,
+                };
                 self.note_exit(key, status, reason);
                 self.left_alone(step, key, life, status, living);
             }
             Phase::Draining { life, body: Body::Leader, deadline, ending } => {
-                self.note_exit(key, status, ExitReason::Stopped);
+                self.note_exit(key, status, ended_for(ending, ExitReason::Stopped));
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
@@ -124,7 +135,7 @@ impl Supervisor {
                 self.enter(key, Phase::Draining { life, body: Body::Rest(living), deadline, ending });
             }
             Phase::Killing { life, body: Body::Leader, look_at, patience, ending } => {
-                self.note_exit(key, status, ExitReason::Killed);
+                self.note_exit(key, status, ended_for(ending, ExitReason::Killed));
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
@@ -155,6 +166,7 @@ impl Supervisor {
             | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
             | Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -167,6 +179,7 @@ impl Supervisor {
     /// Remembers how a leader ended, and why.
     fn note_exit(&mut self, key: SlotKey, status: ExitStatus, reason: ExitReason) {
         self.slot_mut(key).last_exit = Some(LastExit::new(status, reason));
+        *self.types[key.type_index].tally.exits.entry(status.into()).or_default() += 1;
     }
 
     /// A leader has ended that nobody asked to: what follows waits until nothing is left of its instance.
@@ -195,6 +208,7 @@ impl Supervisor {
             let policy = self.policy(key);
             let (signal, deadline) = (policy.stop_signal, step.now + policy.drain);
             step.order(Action::Stop { slot: key, instance: life.instance, target: Whom::Everyone, signal });
+            self.slot_mut(key).ends_since = Some(step.now);
             let (body, ending) = (Body::Rest(living), Ending::Own(outcome));
             self.enter(key, Phase::Draining { life, body, deadline, ending });
             if self.habits.fail_fast == FailFast::Yes {
@@ -279,6 +293,7 @@ impl Supervisor {
             }
             (
                 Phase::Waiting
+                | Phase::Needing { .. }
                 | Phase::Pending { .. }
                 | Phase::Backoff { .. }
                 | Phase::Lost
@@ -288,5 +303,14 @@ impl Supervisor {
                 _,
             ) => {}
         }
+    }
+}
+
+/// Why somebody ended who was asked to: a probe, or `reason`.
+fn ended_for(ending: Ending, reason: ExitReason) -> ExitReason {
+    match ending {
+        Ending::Own(Outcome::Unwell { .. }) => ExitReason::Unwell,
+        Ending::Asked
+        | Ending::Own(Outcome::Exited { .. } | Outcome::NotStarted { .. } | Outcome::Unsupplied) => reason,
     }
 }

@@ -152,6 +152,7 @@ impl Supervisor {
         let pending = gate.phase(earliest(slot.last_start, step.now));
         match slot.phase.clone() {
             Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Completed
@@ -163,7 +164,7 @@ impl Supervisor {
             // It is as new as can be.
             Phase::Starting { .. } => Will::Start,
             Phase::Running { life, .. } => {
-                self.stop(step, key, life);
+                self.stop(step, key, life, Ending::Asked);
                 Will::Restart
             }
             // What it ended by does not count any more.
@@ -245,20 +246,22 @@ impl Supervisor {
                 | Phase::Failed
                 | Phase::Stopped,
             ) => true,
-            (
-                Will::Start | Will::Restart,
-                Phase::Running { readiness: Readiness::Ready, .. } | Phase::Backoff { .. },
-            ) => true,
-            (
-                Will::Start | Will::Restart,
-                Phase::Waiting
-                | Phase::Pending { .. }
-                | Phase::Running { readiness: Readiness::Expected { .. }, .. },
-            ) => false,
+            (Will::Start | Will::Restart, Phase::Running { condition, .. }) => match condition.readiness {
+                Readiness::Ready { .. } | Readiness::Lapsed { .. } | Readiness::Stopping => true,
+                Readiness::Expected { .. } | Readiness::Starting { .. } => false,
+            },
+            (Will::Start | Will::Restart, Phase::Backoff { .. }) => true,
+            (Will::Start | Will::Restart, Phase::Waiting | Phase::Needing { .. } | Phase::Pending { .. }) => {
+                false
+            }
             // Somebody else may have asked for the contrary meanwhile, and got it.
             (
                 Will::Stop,
-                Phase::Waiting | Phase::Pending { .. } | Phase::Running { .. } | Phase::Backoff { .. },
+                Phase::Waiting
+                | Phase::Needing { .. }
+                | Phase::Pending { .. }
+                | Phase::Running { .. }
+                | Phase::Backoff { .. },
             ) => true,
             (
                 Will::Start | Will::Restart | Will::Stop,

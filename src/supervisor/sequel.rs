@@ -28,6 +28,9 @@ pub(super) enum Sequel {
 /// A program that ran so long was found and could be executed.
 const RAN: Duration = Duration::from_secs(1);
 
+/// The code of a failure that has none of its own: how it ended after our stop signal does not count.
+const UNWELL: u8 = 1;
+
 impl Sequel {
     /// The end of the sentence that tells the exit.
     pub(super) fn then(&self) -> Then {
@@ -41,6 +44,9 @@ impl Sequel {
 impl Supervisor {
     /// An instance that was being ended, or whose leftovers are let be, is gone.
     pub(super) fn gone(&mut self, step: &mut Step, key: SlotKey, ending: Ending) {
+        if let Some(since) = self.slot_mut(key).ends_since.take() {
+            self.types[key.type_index].tally.drains.note(step.now - since);
+        }
         let slot = self.slot(key);
         match (slot.goal, ending) {
             (Goal::Down | Goal::Dead, Ending::Asked | Ending::Own(_)) => self.enter(key, Phase::Stopped),
@@ -66,13 +72,20 @@ impl Supervisor {
         let (code, uptime) = match outcome {
             Outcome::Exited { status, uptime_ms } => (status.shell_code(), Duration::from_millis(uptime_ms)),
             Outcome::NotStarted { code } => (code, Duration::ZERO),
+            Outcome::Unwell { uptime_ms } => (UNWELL, Duration::from_millis(uptime_ms)),
+            Outcome::Unsupplied => (UNWELL, Duration::ZERO),
         };
         let unusable = match outcome {
             Outcome::NotStarted { .. } => true,
+            Outcome::Unwell { .. } | Outcome::Unsupplied => false,
             Outcome::Exited { .. } => found_by == FoundBy::Shell && (code == 126 || code == 127),
         };
         let ran = |slot: &Slot| slot.phase.led().is_some_and(|life| now - life.since >= RAN);
-        if !unusable || uptime >= RAN || (kind.record == Record::Blank && kind.slots.iter().any(ran)) {
+        let unsupplied = matches!(outcome, Outcome::Unsupplied);
+        if (!unusable && !unsupplied)
+            || uptime >= RAN
+            || (kind.record == Record::Blank && kind.slots.iter().any(ran))
+        {
             kind.record = Record::Ran;
         }
         if self.habits.fail_fast == FailFast::Yes {
@@ -103,6 +116,7 @@ impl Supervisor {
             // The next `Woke` starts it, however soon: starts are counted there.
             Sequel::Again { due, .. } => {
                 self.slot_mut(key).restarts += 1;
+                self.types[key.type_index].tally.restarts += 1;
                 self.enter(key, Phase::Backoff { due });
             }
             Sequel::Completed => {

@@ -3,9 +3,10 @@
 //! | phase            | `Up`                   | `Down`                    | `Dead`            |
 //! |------------------|------------------------|---------------------------|-------------------|
 //! | Waiting          | waits for other types  | -> Stopped                | -> Stopped        |
-//! | Pending, Backoff | due: spawn -> Starting, or later where its PORT is not free yet | -> Stopped | -> Stopped |
+//! | Pending, Backoff | due: spawn -> Starting, or later where its PORT is not free yet, or -> Needing | -> Stopped | -> Stopped |
+//! | Needing          | due: asks again, or has failed | -> Stopped        | -> Stopped        |
 //! | Starting         | waits for its answer   | waits for its answer      | waits             |
-//! | Running          | due: it is ready       | stop signal -> Draining   | kill -> Killing   |
+//! | Running          | due: probes, readiness | stop signal -> Draining   | kill -> Killing   |
 //! | Draining         | deadline: -> Killing   | deadline: -> Killing      | kill -> Killing   |
 //! | Killing          | late: look             | late: look                | late: look        |
 //! | Stuck            | keeps its slot         | in a shutdown: -> Leaving | -> Leaving        |
@@ -19,8 +20,8 @@ use crate::app::{Leftovers, StopScope};
 
 use super::course::Course;
 use super::{
-    Action, Body, CLOSEST_STARTS, Ending, Goal, Life, Phase, Readiness, STARTS_PER_STEP, STUCK_AFTER, Slot,
-    SlotKey, Step, Supervisor, Whom, millis,
+    Action, Body, CLOSEST_STARTS, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, Slot, SlotKey,
+    Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -44,28 +45,36 @@ impl Supervisor {
                 }
                 if self.port_comes_free(key) {
                     self.enter(key, Phase::Pending { due: step.now + CLOSEST_STARTS });
+                } else if !self.is_supplied(step.now, key.type_index) {
+                    self.await_supply(step, key);
                 } else {
                     self.spawn(step, key);
                 }
             }
-            (Goal::Down | Goal::Dead, Phase::Waiting | Phase::Pending { .. } | Phase::Backoff { .. }) => {
-                self.enter(key, Phase::Stopped);
+            (
+                Goal::Down | Goal::Dead,
+                Phase::Waiting | Phase::Needing { .. } | Phase::Pending { .. } | Phase::Backoff { .. },
+            ) => self.enter(key, Phase::Stopped),
+            (Goal::Up, Phase::Needing { since, look_at }) => {
+                if *look_at <= step.now {
+                    let since = *since;
+                    self.still_awaits(step, key, since);
+                }
             }
             // The gate of its type opens, or not.
             (Goal::Up, Phase::Waiting) => {}
 
-            (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. })
-            | (Goal::Up, Phase::Running { readiness: Readiness::Ready, .. }) => {}
+            (Goal::Up | Goal::Down | Goal::Dead, Phase::Starting { .. }) => {}
 
-            (Goal::Up, Phase::Running { life, readiness: Readiness::Expected { at } }) => {
-                if *at <= step.now {
-                    let life = *life;
-                    self.enter(key, Phase::Running { life, readiness: Readiness::Ready });
+            (Goal::Up, Phase::Running { life, condition }) => {
+                if condition.deadline().is_some_and(|due| due <= step.now) {
+                    let (life, condition) = (*life, condition.clone());
+                    self.check(step, key, life, condition);
                 }
             }
             (Goal::Down, Phase::Running { life, .. }) => {
                 let life = *life;
-                self.stop(step, key, life);
+                self.stop(step, key, life, Ending::Asked);
             }
             (Goal::Dead, Phase::Running { life, .. }) => {
                 let life = *life;
@@ -130,12 +139,12 @@ impl Supervisor {
         step.starts += 1;
         step.order(Action::Spawn { slot: key, instance, edition });
         let slot = self.slot_mut(key);
-        (slot.last_start, slot.edition) = (Some(step.now), edition);
+        (slot.last_start, slot.edition, slot.status_text) = (Some(step.now), edition, None);
         self.enter(key, Phase::Starting { instance, since: step.now });
     }
 
     /// The stop signal to the leader or its group, and the drain begins.
-    pub(super) fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life) {
+    pub(super) fn stop(&mut self, step: &mut Step, key: SlotKey, life: Life, ending: Ending) {
         let policy = self.policy(key);
         let target = match policy.stop_scope {
             StopScope::Leader => Whom::Leader,
@@ -143,7 +152,8 @@ impl Supervisor {
         };
         let (signal, deadline) = (policy.stop_signal, step.now + self.drain(key));
         step.order(Action::Stop { slot: key, instance: life.instance, target, signal });
-        self.enter(key, Phase::Draining { life, body: Body::Leader, deadline, ending: Ending::Asked });
+        self.slot_mut(key).ends_since = Some(step.now);
+        self.enter(key, Phase::Draining { life, body: Body::Leader, deadline, ending });
     }
 
     fn kill(&mut self, step: &mut Step, key: SlotKey, life: Life, body: Body, ending: Ending) {

@@ -4,6 +4,8 @@
 //!   Waiting: other types come first
 //!      | they are ready
 //!      v
+//!   Pending <---> Needing: backing services come first
+//!
 //!              due                answered            asked to end, or the leader
 //!   Pending ---------> Starting ----------> Running   died and descendants live
 //!      ^                  |                    | \----------------------> Draining
@@ -19,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{ExitStatus, InstanceId, LastExit, Pid, Process, State};
 
-use super::Time;
 use super::backoff::Streak;
+use super::{Condition, Readiness, Time};
 
 /// Which slot: the index of its type in the Procfile, and its number from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +49,13 @@ pub enum Goal {
 pub enum Phase {
     /// To be started when the types that come first are ready.
     Waiting,
+    /// To be started when the backing services answer that it needs.
+    Needing {
+        /// Since when.
+        since: Time,
+        /// When they are asked again.
+        look_at: Time,
+    },
     /// To be started when its time has come.
     Pending {
         /// When.
@@ -68,8 +77,8 @@ pub enum Phase {
     Running {
         /// Which life.
         life: Life,
-        /// Whether it may be sent work.
-        readiness: Readiness,
+        /// How it is.
+        condition: Condition,
     },
     /// Asked to end, until a deadline.
     Draining {
@@ -134,18 +143,6 @@ pub struct Life {
     pub since: Time,
 }
 
-/// Whether an instance may be sent work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Readiness {
-    /// Not yet; if it still runs then, it is.
-    Expected {
-        /// When.
-        at: Time,
-    },
-    /// Yes.
-    Ready,
-}
-
 /// Who of an instance lives while it is being ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
@@ -160,7 +157,7 @@ pub enum Body {
 pub enum Ending {
     /// It was asked to end: how it ended does not count.
     Asked,
-    /// Its leader had ended by itself: that counts.
+    /// Its leader had ended by itself, or was unwell: that counts.
     Own(Outcome),
 }
 
@@ -179,6 +176,13 @@ pub enum Outcome {
         /// The exit code that a shell would report.
         code: u8,
     },
+    /// A probe found it unwell, so it was ended.
+    Unwell {
+        /// From its start to that, in milliseconds.
+        uptime_ms: u64,
+    },
+    /// There never was one: a backing service did not answer.
+    Unsupplied,
 }
 
 /// A slot: its goal, its phase and its history, which outlive processes.
@@ -193,6 +197,10 @@ pub struct Slot {
     /// So often it was started again after it had ended by itself.
     pub(super) restarts: u64,
     pub(super) last_exit: Option<LastExit>,
+    /// Since when its instance has been on its way out.
+    pub(super) ends_since: Option<Time>,
+    /// What its present or last instance said of itself.
+    pub(super) status_text: Option<String>,
 }
 
 impl Slot {
@@ -205,6 +213,8 @@ impl Slot {
             edition,
             restarts: 0,
             last_exit: None,
+            ends_since: None,
+            status_text: None,
         }
     }
 
@@ -221,7 +231,10 @@ impl Slot {
     /// Whether what lives there may be sent work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Running { readiness: Readiness::Ready, .. })
+        matches!(
+            self.phase,
+            Phase::Running { condition: Condition { readiness: Readiness::Ready { .. }, .. }, .. }
+        )
     }
 
     /// What it shall come to.
@@ -246,10 +259,10 @@ impl Phase {
             Phase::Draining { deadline, .. } => Some(*deadline),
             Phase::Killing { look_at, .. } => Some(*look_at),
             Phase::Leaving { until, .. } => Some(*until),
-            Phase::Running { readiness: Readiness::Expected { at }, .. } => Some(*at),
+            Phase::Running { condition, .. } => condition.deadline(),
+            Phase::Needing { look_at, .. } => Some(*look_at),
             Phase::Waiting
             | Phase::Starting { .. }
-            | Phase::Running { readiness: Readiness::Ready, .. }
             | Phase::Stuck { .. }
             | Phase::Lost
             | Phase::Completed
@@ -269,6 +282,7 @@ impl Phase {
             | Phase::Stuck { life, .. }
             | Phase::Leaving { life, .. } => Some(life.instance),
             Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -284,6 +298,7 @@ impl Phase {
         match self {
             Phase::Lost | Phase::Completed | Phase::Failed | Phase::Stopped => true,
             Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Starting { .. }
@@ -310,6 +325,7 @@ impl Phase {
             | Phase::Leaving { body: Body::Rest(_), .. }
             | Phase::Starting { .. }
             | Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -323,7 +339,7 @@ impl Phase {
     #[must_use]
     pub fn state(&self) -> State {
         match self {
-            Phase::Waiting | Phase::Pending { .. } => State::Pending,
+            Phase::Waiting | Phase::Needing { .. } | Phase::Pending { .. } => State::Pending,
             Phase::Backoff { .. } => State::Backoff,
             Phase::Starting { .. } => State::Starting,
             Phase::Running { .. } => State::Running,

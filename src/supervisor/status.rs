@@ -1,9 +1,9 @@
 //! How everything is, for whoever asks.
 
-use crate::api::{Formation, ProcessStatus, Status, Tally, TypeVitals, Vitals};
+use crate::api::{Formation, Missing, ProbeKind, ProcessStatus, Status, Tally, TypeName, TypeVitals, Vitals};
 
 use super::course::Course;
-use super::{Slot, SlotKey, Supervisor, Time, Type, millis};
+use super::{Condition, Phase, Readiness, Slot, SlotKey, Supervisor, Time, Type, millis};
 
 impl Supervisor {
     /// What the formation is meant to be: every type of the Procfile with its count.
@@ -42,6 +42,13 @@ impl Supervisor {
         }
     }
 
+    /// Remembers that every essential type has enough ready instances, once that is so.
+    pub(super) fn note_started(&mut self) {
+        if !self.started && matches!(self.course, Course::Up { .. }) {
+            self.started = self.vitals().essential.iter().all(|vitals| vitals.ready >= vitals.enough);
+        }
+    }
+
     /// What has happened to the instances of each type so far, in Procfile order; last those that are not in it any more.
     #[must_use]
     pub fn tallies(&self) -> Vec<Tally> {
@@ -57,8 +64,8 @@ impl Supervisor {
             name,
             state: slot.phase.state(),
             ready: slot.is_ready(),
-            reason: None,
-            status_text: None,
+            reason: self.reason(key, slot),
+            status_text: slot.status_text.clone(),
             suspended: false,
             pid: led.map(|life| life.leader),
             port: self.port(key),
@@ -68,6 +75,46 @@ impl Supervisor {
             last_exit: slot.last_exit,
             rss_bytes: None,
             cpu_ms: None,
+        }
+    }
+
+    /// Why a slot is not ready, where something is known of that.
+    fn reason(&self, key: SlotKey, slot: &Slot) -> Option<String> {
+        let kind = &self.types[key.type_index];
+        match &slot.phase {
+            Phase::Waiting => {
+                let first: Vec<&str> = kind.newest().after.iter().map(TypeName::as_str).collect();
+                Some(format!("waits for {}", first.join(", ")))
+            }
+            Phase::Needing { .. } => {
+                let missing = kind.supply.missing().first();
+                let said =
+                    missing.map(|Missing { service, place, why }| format!("{service} ({place}): {why}"));
+                Some(said.unwrap_or_else(|| "asks for what it needs".to_owned()))
+            }
+            Phase::Running { condition: Condition { readiness, watches }, .. } => match readiness {
+                Readiness::Expected { .. } | Readiness::Ready { .. } => None,
+                Readiness::Starting { why } => {
+                    let probe = watches.first().map_or(ProbeKind::Readiness, |watch| watch.probe);
+                    Some(match why {
+                        Some(why) => format!("{probe}: {why}"),
+                        None => format!("{probe}: not yet"),
+                    })
+                }
+                Readiness::Lapsed { why } => Some(format!("{}: {why}", ProbeKind::Readiness)),
+                Readiness::Stopping => Some("it says that it is stopping".to_owned()),
+            },
+            Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Starting { .. }
+            | Phase::Draining { .. }
+            | Phase::Killing { .. }
+            | Phase::Stuck { .. }
+            | Phase::Leaving { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => None,
         }
     }
 }

@@ -265,6 +265,7 @@ fn possible(state: &State) -> Vec<Event> {
                 events.extend([remaining(vec![]), remaining(vec![process(slot)])]);
             }
             Phase::Waiting
+            | Phase::Needing { .. }
             | Phase::Pending { .. }
             | Phase::Backoff { .. }
             | Phase::Lost
@@ -413,6 +414,7 @@ fn phase_name(phase: &Phase) -> &'static str {
         Phase::Leaving { body, .. } => by_body(body, "leaving, led", "leaving, orphaned"),
         Phase::Lost => "lost",
         Phase::Waiting => "waiting",
+        Phase::Needing { .. } => "needing",
         Phase::Pending { .. }
         | Phase::Backoff { .. }
         | Phase::Starting { .. }

@@ -1,0 +1,133 @@
+//! Backing services first: an instance of a type that needs some is started when all of them have just answered.
+//!
+//! They are asked for the whole type at once, however many of its slots wait, and again every second while one does. Who
+//! has waited as long as the spec says has failed, by its policy like any other failure.
+
+use std::time::Duration;
+
+use crate::api::{Missing, Notice, brief};
+
+use super::{Action, Outcome, Phase, SlotKey, Step, Supervisor, Time};
+
+/// What is known of the backing services of a type.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Supply {
+    asking: Asking,
+    /// All of them answered, and that holds until then.
+    answered_until: Option<Time>,
+    /// Those that did not answer when they were asked last.
+    missing: Vec<Missing>,
+    /// What was said of them last, and when.
+    said: Option<(Time, Vec<Missing>)>,
+}
+
+/// Whether they are being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asking {
+    #[default]
+    No,
+    /// Those of this edition.
+    Of(usize),
+}
+
+/// From one asking to the next.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// An answer is good for so long: for all slots that wait for it, as a step starts only some of them.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// So often it is said who is awaited, and as soon as that changes.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+impl Supply {
+    /// Why nothing can be started, as far as is known.
+    pub(super) fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+}
+
+impl Supervisor {
+    /// Whether all services that a type needs have just answered.
+    pub(super) fn is_supplied(&self, now: Time, type_index: usize) -> bool {
+        let kind = &self.types[type_index];
+        kind.newest().needs.is_empty() || kind.supply.answered_until.is_some_and(|until| now < until)
+    }
+
+    /// A slot begins to wait for what its type needs.
+    pub(super) fn await_supply(&mut self, step: &mut Step, key: SlotKey) {
+        self.ask(step, key.type_index);
+        self.enter(key, Phase::Needing { since: step.now, look_at: step.now + ASK_EVERY });
+    }
+
+    /// A slot has waited for a while: asks again, or has had enough.
+    pub(super) fn still_awaits(&mut self, step: &mut Step, key: SlotKey, since: Time) {
+        let kind = &self.types[key.type_index];
+        let wait = |missing: &Missing| {
+            let need = kind.newest().needs.iter().find(|need| need.service == missing.service);
+            need.map(|need| need.wait)
+        };
+        let waited = step.now - since;
+        let overdue = kind
+            .supply
+            .missing
+            .iter()
+            .filter_map(|missing| Some((missing, wait(missing)?)))
+            .find(|(_, wait)| *wait <= waited);
+        if let Some((Missing { service, place, why }, wait)) = overdue {
+            let error = format!("{service} ({place}) did not answer within {}: {why}", brief(wait));
+            let sequel = self.sequel(key, Outcome::Unsupplied, step.now);
+            let slot = self.name(key);
+            step.announce(Notice::NotStarted { slot, error, then: sequel.then() });
+            return self.follow(step, key, sequel);
+        }
+        let next_wait = kind.supply.missing.iter().filter_map(wait).min();
+        let patience = next_wait.map_or(ASK_EVERY, |wait| wait.saturating_sub(waited).min(ASK_EVERY));
+        self.ask(step, key.type_index);
+        self.enter(key, Phase::Needing { since, look_at: step.now + patience });
+    }
+
+    fn ask(&mut self, step: &mut Step, type_index: usize) {
+        let kind = &mut self.types[type_index];
+        let edition = kind.newest_edition();
+        match kind.supply.asking {
+            Asking::No => {
+                kind.supply.asking = Asking::Of(edition);
+                step.order(Action::Ask { type_index, edition });
+            }
+            Asking::Of(_) => {}
+        }
+    }
+
+    /// They were asked.
+    pub(super) fn asked(&mut self, step: &mut Step, type_index: usize, missing: Vec<Missing>) {
+        let kind = &mut self.types[type_index];
+        let newest = kind.newest_edition();
+        match std::mem::take(&mut kind.supply.asking) {
+            Asking::Of(edition) if edition == newest => {}
+            // What was asked is not what is needed any more. Who waits asks again.
+            Asking::Of(_) | Asking::No => return,
+        }
+        let waits = |(number, slot): (u32, &super::Slot)| {
+            matches!(slot.phase, Phase::Needing { .. }).then_some(SlotKey { type_index, number })
+        };
+        let waiting: Vec<SlotKey> = kind.present().filter_map(waits).collect();
+        kind.supply.missing.clone_from(&missing);
+        if missing.is_empty() {
+            kind.supply.answered_until = Some(step.now + GOOD_FOR);
+            kind.supply.said = None;
+            for key in waiting {
+                self.enter(key, Phase::Pending { due: step.now });
+            }
+            return;
+        }
+        kind.supply.answered_until = None;
+        let same = |said: &[Missing]| said == missing.as_slice();
+        let known = kind.supply.said.as_ref();
+        let was_said = known.is_some_and(|(when, said)| step.now - *when < SAY_EVERY && same(said));
+        if !waiting.is_empty() && !was_said {
+            kind.supply.said = Some((step.now, missing.clone()));
+            let process_type = kind.newest().name.clone();
+            step.announce(Notice::Awaiting { process_type, missing });
+        }
+    }
+}
