@@ -119,7 +119,7 @@ impl Sources {
         for (name, value) in own {
             environment.set(name, value, Origin::Spec);
         }
-        environment.0.retain(|name, _| !is_ours(name));
+        environment.0.retain(|name, _| !is_only_ours(name));
         environment
     }
 
@@ -144,7 +144,7 @@ impl Sources {
         let mut files = Environment::default();
         self.add_files(&mut files);
         let differs = |(name, value): &&(OsString, OsString)| {
-            !is_ours(name) && files.get(name).is_some_and(|file| file.value != *value)
+            !is_only_ours(name) && files.get(name).is_some_and(|file| file.value != *value)
         };
         let mut names: Vec<String> =
             self.real.iter().filter(differs).map(|(name, _)| name.to_string_lossy().into_owned()).collect();
@@ -154,9 +154,14 @@ impl Sources {
     }
 }
 
-/// Whether a variable speaks to a supervisor: none of these reaches a child but those that are injected.
-fn is_ours(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"SUPERVISE_")
+/// Whether a variable speaks to a supervisor, or is what one says to its child: none of these reaches a child but those that
+/// are injected.
+pub(super) fn is_only_ours(name: &OsStr) -> bool {
+    /// Whoever started us may have given us sockets and a place to say that we are ready: that is for us
+    /// (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`).
+    const HANDED_TO_US: [&str; 6] =
+        ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+    name.as_bytes().starts_with(b"SUPERVISE_") || HANDED_TO_US.iter().any(|handed| name == *handed)
 }
 
 impl fmt::Debug for Variable {

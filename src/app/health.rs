@@ -46,8 +46,8 @@ pub enum Check {
         /// What is executed.
         command: Command,
     },
-    /// `notify: true`: nobody asks, the instance says so on its NOTIFY_SOCKET: `READY=1` for startup, `WATCHDOG=1` again and
-    /// again for liveness (sd_notify(3)).
+    /// `notify: true`: nobody asks, the instance says so on its `NOTIFY_SOCKET`: `READY=1` for startup, `WATCHDOG=1` again and
+    /// again for liveness (`sd_notify(3)`).
     Notify,
 }
 

@@ -4,6 +4,9 @@
 //! processes. Every error of one run is collected, each with its file, line, column and the way out.
 
 mod app_json;
+mod attach;
+#[cfg(test)]
+mod attach_tests;
 mod command;
 mod diagnostic;
 mod envfile;
@@ -13,17 +16,21 @@ mod health;
 mod inputs;
 mod limits;
 mod listen;
+mod needs;
 mod order;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod policy;
 mod ports;
+mod probes;
 mod procfile;
+mod reader;
 mod release;
 mod service;
 mod settings;
 mod spec;
+mod spec_health;
 #[cfg(test)]
 mod spec_tests;
 mod spot;
@@ -40,6 +47,7 @@ pub use listen::Listen;
 pub use plan::{plan, plan_one_off};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Rollout, Stderr, StopScope};
 pub use ports::Ports;
+pub use probes::{Draft, Probes, Question};
 pub use release::{ProcessType, Release};
 pub use service::Service;
 pub use settings::{Port, Settings};

@@ -2,10 +2,10 @@
 
 use crate::api::{Notice, TypeName};
 
+use super::attach::{self, Attached};
 use super::diagnostic::{self, Diagnostic, Diagnostics};
 use super::environment::Sources;
 use super::formation::{self, RELEASE, Request, Selection};
-use super::health::Health;
 use super::inputs::{FoundSpec, Inputs};
 use super::order;
 use super::ports::{self, Base, Ports};
@@ -13,7 +13,7 @@ use super::procfile::{self, Entry};
 use super::settings::{Port, Settings};
 use super::spec::Spec;
 use super::spot::Spots;
-use super::{Command, Origin, ProcessType, Release};
+use super::{Command, Environment, Origin, ProcessType, Release};
 
 /// Works out what runs.
 ///
@@ -42,6 +42,7 @@ enum Procfile {
 fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let mut errors = Diagnostics::default();
     let sources = inputs.sources(&mut errors);
+    let sources_known = errors.is_empty();
     let file = inputs.procfile(&sources);
     let entries = match need {
         Procfile::Optional if inputs.procfile.is_none() && !file.exists() => None,
@@ -58,7 +59,7 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let request = formation::parse(&inputs.formation, &mut errors);
     let strays = known.iter().flat_map(|known| request.strays(inputs.selection, inputs.strays, known));
     errors.extend(strays);
-    let types = settle(&entries, &spec, &inputs.flags);
+    let types = settle(&entries, &spec, &inputs.flags, &sources);
     let (ports, base) = match (need, inputs.base(&sources, &spec)) {
         (_, Ok(base)) => (inputs.ports, base),
         (Procfile::Required, Err(found)) => (inputs.ports, errors.gather(found.into())),
@@ -74,9 +75,16 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     errors.extend(order::cycles(&waits, &spec.defaults_spots));
     let counts = count(&request, inputs.selection, &types, &mut errors);
     let (ports, conflicts) = assign_ports(ports, base, &types, &counts);
+    let candidates = candidates(&types, &counts, &ports, &spec);
+    let (attached, faults) = attach::attach(&candidates, &root, &spec.services);
     match need {
-        Procfile::Required if all_known => errors.extend(conflicts),
-        Procfile::Required | Procfile::Optional => {}
+        Procfile::Required => {
+            errors.extend(faults.sockets);
+            errors.extend(faults.needs.into_iter().filter(|_| sources_known));
+            errors.extend(conflicts.into_iter().chain(faults.probes).filter(|_| all_known));
+        }
+        // It listens nowhere, is asked nothing and waits for nobody.
+        Procfile::Optional => {}
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -91,21 +99,13 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     if !overridden.is_empty() {
         remarks.push(Notice::Overridden { names: overridden });
     }
-    let types = complete(types, &counts, &ports, &sources, &spec);
+    let environment = sources.environment(&spec.defaults.env, &[]);
+    let services = attach::services(&spec.services, &attached, &environment);
+    let types = complete(types, &counts, &ports, attached);
     remarks.extend(announce(&types, &counts));
     // The file was just read: it can only have gone away since.
     let procfile = file.canonicalize().unwrap_or(file);
-    let environment = sources.environment(&spec.defaults.env, &[]);
-    Ok(Release {
-        id: "dev".to_owned(),
-        procfile,
-        root,
-        types,
-        environment,
-        services: Vec::new(),
-        control: None,
-        remarks,
-    })
+    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, services, control: None, remarks })
 }
 
 impl Diagnostics {
@@ -121,6 +121,8 @@ struct Settled {
     entry: Entry,
     /// All together: its own, then flags, then the spec's defaults, then built in.
     settings: Settings,
+    /// The variables of its instances without the injected ones.
+    environment: Environment,
     /// Where its own settings stand.
     spots: Spots,
     /// Whether all of them are known.
@@ -153,10 +155,19 @@ impl Settled {
             let fault = spot.fault(&format!("`first` is {first:?} for `{name}`, longer than `max`, {max:?}"));
             errors.push(fault.with_help("set both"));
         }
+        let rollout = settings.policy().rollout;
+        if rollout.max_surge == 0
+            && rollout.max_unavailable == 0
+            && let Some(spot) = self.spots.rollout.as_ref().or(defaults.rollout.as_ref())
+        {
+            let reason =
+                format!("`max_surge` and `max_unavailable` are both 0 for `{name}`: none could be replaced");
+            errors.push(spot.fault(&reason).with_help("set one of them to 1 or more"));
+        }
     }
 }
 
-fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
+fn settle(entries: &[Entry], spec: &Spec, flags: &Settings, sources: &Sources) -> Vec<Settled> {
     let mut defaults = flags.or(&spec.defaults);
     // A number there is where the ports begin, not one port for everybody.
     defaults.port = defaults.port.filter(|port| *port == Port::None);
@@ -165,9 +176,16 @@ fn settle(entries: &[Entry], spec: &Spec, flags: &Settings) -> Vec<Settled> {
         let silent = Settings::default();
         let settings =
             own.map_or(&silent, |own| &own.settings).or(&defaults).or(&Settings::built_in(&entry.name));
+        let mut environment = sources.environment(&spec.defaults.env, &settings.env);
+        if settings.port == Some(Port::None)
+            && environment.get("PORT").is_some_and(|v| v.origin != Origin::Spec)
+        {
+            environment.remove("PORT");
+        }
         Settled {
             entry: entry.clone(),
             settings,
+            environment,
             spots: own.map(|own| own.spots.clone()).unwrap_or_default(),
             is_clear: !spec.is_unclear && own.is_none_or(|own| !own.is_unclear),
         }
@@ -226,22 +244,38 @@ fn assign_ports(
     (ports, errors)
 }
 
+fn candidates<'a>(
+    types: &'a [Settled],
+    counts: &[Option<u32>],
+    ports: &[Option<u16>],
+    spec: &'a Spec,
+) -> Vec<attach::Candidate<'a>> {
+    let candidate =
+        |(settled, (count, port)): (&'a Settled, (&Option<u32>, &Option<u16>))| attach::Candidate {
+            name: &settled.entry.name,
+            settings: &settled.settings,
+            spots: &settled.spots,
+            defaults: &spec.defaults_spots,
+            is_clear: settled.is_clear,
+            quantity: count.unwrap_or(0),
+            port: *port,
+            environment: &settled.environment,
+        };
+    types.iter().zip(counts.iter().zip(ports)).map(candidate).collect()
+}
+
 fn complete(
     types: Vec<Settled>,
     counts: &[Option<u32>],
     ports: &[Option<u16>],
-    sources: &Sources,
-    spec: &Spec,
+    attached: Vec<Attached>,
 ) -> Vec<ProcessType> {
-    let complete = |(settled, (count, port)): (Settled, (&Option<u32>, &Option<u16>))| {
-        let Settled { entry, settings, spots: _, is_clear: _ } = settled;
-        let mut environment = sources.environment(&spec.defaults.env, &settings.env);
-        if settings.port == Some(Port::None)
-            && environment.get("PORT").is_some_and(|v| v.origin != Origin::Spec)
-        {
-            environment.remove("PORT");
-        }
-        ProcessType {
+    let mut completed = Vec::new();
+    for ((settled, attached), (count, port)) in types.into_iter().zip(attached).zip(counts.iter().zip(ports))
+    {
+        let Settled { entry, settings, environment, spots: _, is_clear: _ } = settled;
+        let Attached { listen, health, needs } = attached;
+        completed.push(ProcessType {
             after: order::before(&entry.name, &settings),
             name: entry.name,
             command: Command::new(entry.command),
@@ -251,13 +285,13 @@ fn complete(
             limits: settings.limits,
             stderr: settings.stderr,
             port: *port,
-            health: Health::default(),
-            listen: None,
-            needs: Vec::new(),
+            health,
+            listen,
+            needs,
             environment,
-        }
-    };
-    types.into_iter().zip(counts.iter().zip(ports)).map(complete).collect()
+        });
+    }
+    completed
 }
 
 /// The formation, and the ports where any are given out.

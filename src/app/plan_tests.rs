@@ -11,13 +11,13 @@ use super::ports::Ports;
 use super::{Expansion, Inputs, Release, Restart, Selection, Stronger, plan, plan_one_off};
 
 /// A directory with files, and what the user says about them.
-struct Project {
-    directory: PathBuf,
-    inputs: Inputs,
+pub(super) struct Project {
+    pub(super) directory: PathBuf,
+    pub(super) inputs: Inputs,
 }
 
 impl Project {
-    fn new(procfile: &str) -> Project {
+    pub(super) fn new(procfile: &str) -> Project {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("supervise-plan-{}-{number}", std::process::id());
@@ -28,34 +28,34 @@ impl Project {
         Project { directory, inputs }.file("Procfile", procfile)
     }
 
-    fn file(self, name: &str, text: &str) -> Project {
+    pub(super) fn file(self, name: &str, text: &str) -> Project {
         let path = self.directory.join(name);
         fs::create_dir_all(path.parent().expect("it is in a directory")).expect("which can be made");
         fs::write(path, text).expect("our own directory can be written to");
         self
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Project {
+    pub(super) fn variable(mut self, name: &str, value: &str) -> Project {
         self.inputs.environment.push((name.into(), value.into()));
         self
     }
 
-    fn arguments(mut self, arguments: &[&str]) -> Project {
+    pub(super) fn arguments(mut self, arguments: &[&str]) -> Project {
         self.inputs.formation = arguments.iter().copied().map(str::to_owned).collect();
         self
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inputs)) -> Project {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Inputs)) -> Project {
         change(&mut self.inputs);
         self
     }
 
-    fn release(&self) -> Release {
+    pub(super) fn release(&self) -> Release {
         plan(&self.inputs).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     /// The text of all errors, with the project's own directory taken out.
-    fn errors(&self) -> String {
+    pub(super) fn errors(&self) -> String {
         let errors = plan(&self.inputs).expect_err("something is wrong").to_string();
         errors.replace(&format!("{}/", self.directory.display()), "")
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Service {
     /// The variable that holds its URL: `REDIS_URL`.
     pub name: String,
-    /// The URL, with its password. Never to be printed.
+    /// The URL, with its password. Never to be printed. Empty for a type of which nothing ran at the start, where the variable
+    /// was not set: nobody answers there.
     pub url: String,
     /// How long a start waits for it before that is a failure.
     pub wait: Duration,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::api::{Signal, TypeName};
 
-use super::{Backoff, Leftovers, Limit, Policy, Restart, Stderr, StopScope};
+use super::probes::Probes;
+use super::{Backoff, Leftovers, Limit, Listen, Policy, Restart, Rollout, Stderr, StopScope};
 
 /// One type's own settings, the `defaults` of the spec, or what flags say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +42,20 @@ pub struct Settings {
     pub limits: Vec<Limit>,
     /// How standard error reaches the stream.
     pub stderr: Option<Stderr>,
+    /// How it is found out how its instances are.
+    pub health: Probes,
+    /// The socket that is handed to each of them; a relative path begins at the root.
+    pub listen: Option<Listen>,
+    /// So many more than wanted, while they are replaced.
+    pub rollout_max_surge: Option<u32>,
+    /// So many fewer ready ones.
+    pub rollout_max_unavailable: Option<u32>,
+    /// A new one counts when it has been ready for so long.
+    pub rollout_min_ready: Option<Duration>,
+    /// So long without progress, and it is turned back.
+    pub rollout_progress_deadline: Option<Duration>,
+    /// The variables of the backing services that must answer first.
+    pub needs: Option<Vec<String>>,
     /// Types that must be ready, or completed, first.
     pub after: Option<Vec<TypeName>>,
 }
@@ -78,6 +93,13 @@ impl Settings {
             port: self.port.or(weaker.port),
             limits,
             stderr: self.stderr.or(weaker.stderr),
+            health: self.health.or(&weaker.health),
+            listen: self.listen.clone().or_else(|| weaker.listen.clone()),
+            rollout_max_surge: self.rollout_max_surge.or(weaker.rollout_max_surge),
+            rollout_max_unavailable: self.rollout_max_unavailable.or(weaker.rollout_max_unavailable),
+            rollout_min_ready: self.rollout_min_ready.or(weaker.rollout_min_ready),
+            rollout_progress_deadline: self.rollout_progress_deadline.or(weaker.rollout_progress_deadline),
+            needs: self.needs.clone().or_else(|| weaker.needs.clone()),
             after: self.after.clone().or_else(|| weaker.after.clone()),
         }
     }
@@ -100,7 +122,7 @@ impl Settings {
     pub fn policy(&self) -> Policy {
         let default = Policy::default();
         Policy {
-            restart: self.restart.unwrap_or(default.restart),
+            restart: self.restart.unwrap_or(if self.serves() { Restart::Always } else { default.restart }),
             backoff: Backoff {
                 first: self.backoff_first.unwrap_or(default.backoff.first),
                 max: self.backoff_max.unwrap_or(default.backoff.max),
@@ -112,7 +134,19 @@ impl Settings {
             stop_signal: self.stop_signal.unwrap_or(default.stop_signal),
             stop_scope: self.stop_scope.unwrap_or(default.stop_scope),
             leftovers: self.leftovers.unwrap_or(default.leftovers),
-            rollout: default.rollout,
+            rollout: Rollout {
+                max_surge: self.rollout_max_surge.unwrap_or(default.rollout.max_surge),
+                max_unavailable: self.rollout_max_unavailable.unwrap_or(default.rollout.max_unavailable),
+                min_ready: self.rollout_min_ready.unwrap_or(default.rollout.min_ready),
+                progress_deadline: self
+                    .rollout_progress_deadline
+                    .unwrap_or(default.rollout.progress_deadline),
+            },
         }
+    }
+
+    /// Whether somebody expects an instance to be there: then it has not completed anything when it exits.
+    fn serves(&self) -> bool {
+        self.listen.is_some() || self.health.any()
     }
 }

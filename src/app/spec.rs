@@ -4,19 +4,20 @@
 //! column and the path of its key, all of them in one run. The value of a variable is in none of them.
 
 use std::path::Path;
-use std::time::Duration;
 
-use crate::api::{Signal, TypeName, UnknownSignal, parse_duration};
+use crate::api::{Signal, TypeName, UnknownSignal};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::envfile::is_variable_name;
-use super::formation::{MOST_INSTANCES, too_many};
+use super::environment::is_only_ours;
 use super::limits;
+use super::needs::ServiceSpec;
+use super::reader::Reader;
 use super::settings::{Port, Settings};
 use super::spot::{Spot, Spots};
 use super::trail::{Entry, Trail};
 use super::yaml::{Document, Kind, Node};
-use super::{Leftovers, Restart, Stderr, StopScope};
+use super::{Leftovers, Listen, Restart, Stderr, StopScope};
 
 /// What a spec says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +28,8 @@ pub(super) struct Spec {
     pub(super) defaults_spots: Spots,
     /// For one type each.
     pub(super) types: Vec<TypeSpec>,
+    /// The backing services.
+    pub(super) services: Vec<ServiceSpec>,
     /// Whether it is not known what it says for every type: nothing should be concluded from it.
     pub(super) is_unclear: bool,
 }
@@ -45,7 +48,7 @@ pub(super) struct TypeSpec {
 }
 
 /// The keys of a process type, and of `defaults`.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 18] = [
     "quantity",
     "max",
     "restart",
@@ -59,17 +62,15 @@ const KEYS: [&str; 14] = [
     "port",
     "limits",
     "stderr",
+    "health",
+    "listen",
+    "rollout",
+    "needs",
     "after",
 ];
 
-/// Keys of a process type that come with a later version.
-const LATER_KEYS: [&str; 4] = ["health", "listen", "rollout", "needs"];
-
 /// Keys of the whole spec.
-const TOP_KEYS: [&str; 2] = ["formation", "defaults"];
-
-/// A key of the whole spec that comes with a later version.
-const LATER_TOP_KEYS: [&str; 1] = ["services"];
+const TOP_KEYS: [&str; 3] = ["formation", "defaults", "services"];
 
 /// Signals that stop or continue a process, or that it ignores unless it asks for them (signal(7)).
 #[rustfmt::skip]
@@ -79,6 +80,10 @@ const ENDS_NOTHING: [i32; 8] = [
 ];
 
 const BACKOFF_KEYS: [&str; 4] = ["first", "max", "reset_after", "give_up_after"];
+
+const ROLLOUT_KEYS: [&str; 4] = ["max_surge", "max_unavailable", "min_ready", "progress_deadline"];
+
+const SERVICE_KEYS: [&str; 1] = ["wait"];
 
 impl Spec {
     /// What it says for one type.
@@ -118,7 +123,8 @@ impl Spec {
                 "defaults" => {
                     (spec.defaults, spec.defaults_spots) = reader.settings(&entry);
                 }
-                _ => reader.unknown_key(&entry, &TOP_KEYS, &LATER_TOP_KEYS),
+                "services" => spec.services = reader.services(&entry),
+                _ => reader.unknown_key(&entry, &TOP_KEYS),
             }
         }
         spec.is_unclear = reader.errors.len() > reader.of_one_type;
@@ -140,15 +146,6 @@ pub(super) fn unknown_type(
     }
     let reason = format!("`{trail}`: there is no process type `{name}`");
     Some(Diagnostic::new(place(), reason).with_help(did_you_mean(name, "the Procfile has", known)))
-}
-
-struct Reader<'a> {
-    document: &'a Document,
-    /// The types of the Procfile, where that could be read.
-    known: Option<&'a [TypeName]>,
-    errors: Diagnostics,
-    /// How many of them concern a single type of the Procfile.
-    of_one_type: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -184,10 +181,6 @@ impl<'a> Reader<'a> {
         types
     }
 
-    fn spot(&self, entry: &Entry<'a>) -> Spot {
-        Spot::new(self.document.place(entry.value), entry.trail.to_string())
-    }
-
     fn settings(&mut self, owner: &Entry<'a>) -> (Settings, Spots) {
         let mut settings = Settings::default();
         let mut spots = Spots { port_variable: self.port_variable(owner.value), ..Spots::default() };
@@ -213,11 +206,25 @@ impl<'a> Reader<'a> {
                 "port" => settings.port = self.port(entry),
                 "limits" => self.limits(entry, &mut settings),
                 "stderr" => settings.stderr = self.word(entry, &Stderr::WORDS),
+                "health" => (settings.health, spots.probes) = self.health(entry),
+                "listen" => {
+                    settings.listen = self.listen(owner, entry);
+                    spots.listen = Some(self.spot(entry));
+                }
+                "rollout" => {
+                    self.rollout(entry, &mut settings);
+                    spots.rollout = Some(self.spot(entry));
+                }
+                "needs" => {
+                    let needs = self.needs(entry);
+                    settings.needs = Some(needs.iter().map(|(name, _)| name.clone()).collect());
+                    spots.needs = needs;
+                }
                 "after" => {
                     settings.after = self.types(entry);
                     spots.after = Some(self.spot(entry));
                 }
-                _ => self.unknown_key(entry, &KEYS, &LATER_KEYS),
+                _ => self.unknown_key(entry, &KEYS),
             }
         }
         self.check_together(&entries, &settings);
@@ -252,9 +259,99 @@ impl<'a> Reader<'a> {
                 "max" => settings.backoff_max = self.duration(&entry),
                 "reset_after" => settings.backoff_reset_after = self.duration(&entry),
                 "give_up_after" => settings.backoff_give_up_after = self.count(&entry),
-                _ => self.unknown_key(&entry, &BACKOFF_KEYS, &[]),
+                _ => self.unknown_key(&entry, &BACKOFF_KEYS),
             }
         }
+    }
+
+    fn rollout(&mut self, owner: &Entry<'a>, settings: &mut Settings) {
+        for entry in self.mapping(&owner.trail, owner.value) {
+            match entry.trail.name() {
+                "max_surge" => settings.rollout_max_surge = self.instances(&entry),
+                "max_unavailable" => settings.rollout_max_unavailable = self.instances(&entry),
+                "min_ready" => settings.rollout_min_ready = self.duration(&entry),
+                "progress_deadline" => settings.rollout_progress_deadline = self.some_time(&entry),
+                _ => self.unknown_key(&entry, &ROLLOUT_KEYS),
+            }
+        }
+    }
+
+    fn listen(&mut self, owner: &Entry<'a>, entry: &Entry<'a>) -> Option<Listen> {
+        if owner.trail.name() == "defaults" && owner.trail.is_top() {
+            self.fault(entry, entry.key, "two types cannot have the same socket: give it to one");
+            return None;
+        }
+        let Kind::Text(text) = &entry.value.kind else {
+            self.wrong(entry, "is an address, as in `tcp://0.0.0.0:8000` or `unix:///run/app.sock`");
+            return None;
+        };
+        Listen::parse(text).map_err(|reason| self.fault(entry, entry.value, reason)).ok()
+    }
+
+    /// Names of variables, each with its place. Somebody may have written a URL there: what is no name is not shown.
+    fn needs(&mut self, entry: &Entry<'a>) -> Vec<(String, Spot)> {
+        let Kind::Sequence(elements) = &entry.value.kind else {
+            self.wrong(entry, "is a list of variables that hold URLs, as in `[REDIS_URL]`");
+            return Vec::new();
+        };
+        let mut needs: Vec<(String, Spot)> = Vec::new();
+        for element in elements {
+            let name = match &element.kind {
+                Kind::Text(text) if is_variable_name(text.as_bytes()) => text,
+                Kind::Null
+                | Kind::Bool(_)
+                | Kind::Number(_)
+                | Kind::OtherNumber
+                | Kind::Text(_)
+                | Kind::Sequence(_)
+                | Kind::Mapping(_)
+                | Kind::Tagged => {
+                    self.fault(entry, element, "is a list of names of variables, and this is none");
+                    continue;
+                }
+            };
+            if needs.iter().any(|(known, _)| known == name) {
+                self.fault(entry, element, format!("`{name}` is named twice"));
+                continue;
+            }
+            let spot = Spot::new(self.document.place(element), entry.trail.to_string());
+            needs.push((name.clone(), spot));
+        }
+        needs
+    }
+
+    fn services(&mut self, owner: &Entry<'a>) -> Vec<ServiceSpec> {
+        let mut services = Vec::new();
+        for service in self.mapping(&owner.trail, owner.value) {
+            let name = service.trail.name().to_owned();
+            if !is_variable_name(name.as_bytes()) {
+                self.fault(
+                    &service,
+                    service.key,
+                    "is named by the variable that holds its URL, as in `REDIS_URL`",
+                );
+                continue;
+            }
+            let entries = match service.value.kind {
+                Kind::Null => Vec::new(),
+                Kind::Bool(_)
+                | Kind::Number(_)
+                | Kind::OtherNumber
+                | Kind::Text(_)
+                | Kind::Sequence(_)
+                | Kind::Mapping(_)
+                | Kind::Tagged => self.mapping(&service.trail, service.value),
+            };
+            let mut wait = None;
+            for entry in entries {
+                match entry.trail.name() {
+                    "wait" => wait = self.duration(&entry),
+                    _ => self.unknown_key(&entry, &SERVICE_KEYS),
+                }
+            }
+            services.push(ServiceSpec { name, wait });
+        }
+        services
     }
 
     /// A list of process types.
@@ -306,7 +403,7 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             }
-            if name == "PS" || name.starts_with("SUPERVISE_") {
+            if name == "PS" || is_only_ours(name.as_ref()) {
                 let reason = "supervise sets this itself, or keeps it from the processes: remove it";
                 self.fault(&entry, entry.key, reason);
                 continue;
@@ -342,7 +439,7 @@ impl<'a> Reader<'a> {
             };
             let Some(resource) = limits::resource(entry.trail.name()) else {
                 let known: Vec<&str> = limits::names().collect();
-                self.unknown_key(&entry, &known, &[]);
+                self.unknown_key(&entry, &known);
                 continue;
             };
             match text.and_then(|text| limits::parse(resource, &text)) {
@@ -393,179 +490,5 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(signal)
-    }
-
-    fn duration(&mut self, entry: &Entry<'a>) -> Option<Duration> {
-        let text = match &entry.value.kind {
-            Kind::Text(text) => text.clone(),
-            // A bare number is seconds.
-            Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
-            Kind::Null | Kind::Bool(_) | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => String::new(),
-        };
-        parse_duration(&text).map_err(|reason| self.fault(entry, entry.value, reason)).ok()
-    }
-
-    fn word<T: Copy>(&mut self, entry: &Entry<'a>, words: &[(&str, T)]) -> Option<T> {
-        let known = words.iter().map(|(word, _)| *word);
-        let Kind::Text(text) = &entry.value.kind else {
-            let known: Vec<&str> = known.collect();
-            self.wrong(entry, &format!("is one of {}", known.join(", ")));
-            return None;
-        };
-        let found = words.iter().find(|(word, _)| word == text).map(|(_, value)| *value);
-        if found.is_none() {
-            let error = self.diagnostic(entry, entry.value, format!("`{text}` is not known here"));
-            self.push_with_line(error.with_help(did_you_mean(text, "it is one of", known)));
-        }
-        found
-    }
-
-    fn yes_or_no(&mut self, entry: &Entry<'a>) -> Option<bool> {
-        if let Kind::Bool(value) = entry.value.kind {
-            return Some(value);
-        }
-        self.wrong(entry, "is `true` or `false`");
-        None
-    }
-
-    fn count(&mut self, entry: &Entry<'a>) -> Option<u32> {
-        match &entry.value.kind {
-            Kind::Number(number) => {
-                let count = u32::try_from(*number);
-                count.map_err(|_| self.fault(entry, entry.value, format!("{number} is too large"))).ok()
-            }
-            Kind::Text(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let reason = "is a whole number, and this is a text: take the quotes away";
-                self.fault(entry, entry.value, reason);
-                None
-            }
-            Kind::Null
-            | Kind::Bool(_)
-            | Kind::OtherNumber
-            | Kind::Text(_)
-            | Kind::Sequence(_)
-            | Kind::Mapping(_)
-            | Kind::Tagged => {
-                self.wrong(entry, "is a whole number, 0 or more");
-                None
-            }
-        }
-    }
-
-    fn instances(&mut self, entry: &Entry<'a>) -> Option<u32> {
-        let count = self.count(entry)?;
-        if count > MOST_INSTANCES {
-            self.fault(entry, entry.value, too_many(count));
-            return None;
-        }
-        Some(count)
-    }
-
-    fn at_least_one(&mut self, entry: &Entry<'a>) -> Option<u32> {
-        let count = self.count(entry)?;
-        if count == 0 {
-            self.fault(entry, entry.value, "is 1 or more; `quantity: 0` is what starts none");
-        }
-        Some(count)
-    }
-
-    /// The entries of a mapping, each key once.
-    fn mapping(&mut self, trail: &Trail, node: &'a Node) -> Vec<Entry<'a>> {
-        let Kind::Mapping(pairs) = &node.kind else {
-            let owner = Entry { trail: trail.clone(), key: node, value: node };
-            self.wrong(&owner, "is a map of keys and values");
-            return Vec::new();
-        };
-        let mut entries: Vec<Entry<'a>> = Vec::new();
-        for (key, value) in pairs {
-            let name = match &key.kind {
-                Kind::Text(text) => text.clone(),
-                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(key),
-                Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
-                    let owner = Entry { trail: trail.clone(), key, value };
-                    self.fault(&owner, key, "a key is a plain word");
-                    continue;
-                }
-            };
-            // A key without a value is often the rest of one: `{A: first, second}`.
-            let hidden =
-                trail.is_secret() && (!is_variable_name(name.as_bytes()) || matches!(value.kind, Kind::Null));
-            let below = if hidden { trail.then_hidden(&name) } else { trail.then(&name) };
-            let entry = Entry { trail: below, key, value };
-            match entries.iter().find(|earlier| earlier.trail.name() == name) {
-                None => entries.push(entry),
-                Some(earlier) => {
-                    let first = match self.document.place(earlier.key) {
-                        Place::Column(_, line, _) => format!("first on line {line}"),
-                        Place::Arguments | Place::Environment | Place::File(_) | Place::Line(..) => {
-                            "before".to_owned()
-                        }
-                    };
-                    self.fault(&entry, key, format!("the key is there twice, {first}"));
-                }
-            }
-        }
-        entries
-    }
-
-    fn unknown_key(&mut self, entry: &Entry<'a>, known: &[&str], later: &[&str]) {
-        if entry.trail.is_hidden() {
-            self.fault(entry, entry.key, "there is no such key here");
-            return;
-        }
-        let name = entry.trail.name();
-        if later.contains(&name) {
-            self.fault(entry, entry.key, format!("`{name}` is not in this version"));
-            return;
-        }
-        let error = self.diagnostic(entry, entry.key, format!("there is no key `{name}`"));
-        let help = match name {
-            "<<" => "merge keys are not read; what holds for every type goes under `defaults`".to_owned(),
-            _ => did_you_mean(name, "the keys here are", known.iter().copied()),
-        };
-        self.push_with_line(error.with_help(help));
-    }
-
-    /// A value of the wrong type, or an impossible one; `is` says what it should be.
-    fn wrong(&mut self, entry: &Entry<'a>, is: &str) {
-        let found = match (&entry.value.kind, entry.trail.is_secret()) {
-            (_, true) => String::new(),
-            (Kind::Null, _) => ", and nothing is here".to_owned(),
-            (Kind::Bool(value), _) => format!(", not `{value}`"),
-            (Kind::Number(number), _) => format!(", not `{number}`"),
-            (Kind::OtherNumber, _) => format!(", not `{}`", self.document.scalar_text(entry.value)),
-            (Kind::Text(text), _) if text.len() < 30 => format!(", not `{}`", text.escape_debug()),
-            (Kind::Text(_), _) => ", not a text".to_owned(),
-            (Kind::Sequence(_), _) => ", not a list".to_owned(),
-            (Kind::Mapping(_), _) => ", not a map".to_owned(),
-            (Kind::Tagged, _) => ", not something with a tag".to_owned(),
-        };
-        self.fault(entry, entry.value, format!("{is}{found}"));
-    }
-
-    fn fault(&mut self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) {
-        let error = self.diagnostic(entry, at, reason.as_ref());
-        let is_name = matches!(&at.kind, Kind::Text(text) if text == entry.trail.name());
-        if !entry.trail.is_secret() || (at.is_key() && is_name && !entry.trail.is_hidden()) {
-            self.push_with_line(error);
-        } else {
-            self.errors.push(error);
-        }
-    }
-
-    fn diagnostic(&self, entry: &Entry<'a>, at: &Node, reason: impl AsRef<str>) -> Diagnostic {
-        let trail = match entry.trail.shown.as_slice() {
-            [] => "the spec".to_owned(),
-            _ => format!("`{}`:", entry.trail),
-        };
-        Diagnostic::new(self.document.place(at), format!("{trail} {}", reason.as_ref()))
-    }
-
-    fn push_with_line(&mut self, error: Diagnostic) {
-        let line = self.document.visible_line(&error.place);
-        self.errors.push(match line {
-            Some(line) => error.with_source(line.as_bytes()),
-            None => error,
-        });
     }
 }

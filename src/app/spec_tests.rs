@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use crate::api::TypeName;
 
 use super::diagnostic::{Diagnostics, Place};
+use super::needs::ServiceSpec;
+use super::probes::{Draft, Probes, Question};
 use super::settings::{Port, Settings};
 use super::spec::Spec;
-use super::{Leftovers, Limit, Restart, Stderr, StopScope, app_json, limits};
+use super::{Command, Leftovers, Limit, Listen, Restart, Stderr, StopScope, Timing, app_json, limits};
 
 fn known() -> Vec<TypeName> {
     ["web", "worker", "beat"].map(|name| name.parse().expect("a name")).into()
@@ -44,7 +46,10 @@ fn every_key_is_read() {
          backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 5 }\n    essential: false\n    \
          drain: 30\n    stop_signal: QUIT\n    stop_scope: group\n    leftovers: leave\n    \
          env: { QUEUE: default, V: 1.10, MODE: 0755, ON: true }\n    port: 7000\n    \
-         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n    after: [web]\n",
+         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n    \
+         health: { readiness: { http: /ready, period: 5s } }\n    listen: tcp://0.0.0.0:8000\n    \
+         rollout: { max_surge: 2, max_unavailable: 1, min_ready: 3s, progress_deadline: 60s }\n    \
+         needs: [REDIS_URL]\n    after: [web]\n",
     );
     let limit = |name: &str, value| Limit { resource: limits::resource(name).expect("a limit"), value };
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -69,6 +74,19 @@ fn every_key_is_read() {
         ],
         port: Some(Port::Base(7000)),
         limits: vec![limit("nofile", 4096), limit("core", u64::MAX)],
+        health: Probes {
+            readiness: Some(Draft::On {
+                question: Question::Http { path: "/ready".to_owned(), port: None },
+                timing: Timing { period: Duration::from_secs(5), ..Timing::default() },
+            }),
+            ..Probes::default()
+        },
+        listen: Some(Listen::Tcp("0.0.0.0:8000".parse().expect("an address"))),
+        rollout_max_surge: Some(2),
+        rollout_max_unavailable: Some(1),
+        rollout_min_ready: Some(Duration::from_secs(3)),
+        rollout_progress_deadline: Some(Duration::from_secs(60)),
+        needs: Some(vec!["REDIS_URL".to_owned()]),
         after: Some(vec!["web".parse().expect("a name")]),
         stderr: Some(Stderr::Split),
     };
@@ -183,24 +201,123 @@ fn who_comes_first_is_a_list_of_known_types() {
 }
 
 #[test]
-fn keys_of_a_later_version_are_refused_by_name() {
-    for key in ["health", "listen", "rollout", "needs"] {
-        let said = format!("`formation.web.{key}`: `{key}` is not in this version");
-        assert_errors(&format!("formation:\n  web:\n    {key}: {{ }}\n"), &[(3, 5, &said)]);
-    }
-    assert_errors("services: { REDIS_URL: { wait: 30s } }", &[(1, 1, "`services` is not in this version")]);
-}
-
-#[test]
-fn the_example_of_the_manual_is_read_but_for_what_comes_later() {
+fn the_example_of_the_manual_is_read() {
     let example = "formation:\n  web: 4\n  worker:\n    quantity: 8\n    max: 64\n    restart: on-failure\n    \
         backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 0 }\n    essential: true\n    \
         drain: 30s\n    stop_signal: TERM\n    stop_scope: leader\n    leftovers: stop\n    \
-        env: { QUEUE: default }\n    port: false\n    limits: { nofile: 4096 }\n    stderr: merge\n  \
-        beat: 1\ndefaults: { drain: 8s }\n";
+        env: { QUEUE: default }\n    port: false\n    limits: { nofile: 4096 }\n    stderr: merge\n    \
+        health: { }\n    listen: tcp://0.0.0.0:8000\n    \
+        rollout: { max_surge: 1, max_unavailable: 0, min_ready: 1s, progress_deadline: 600s }\n    \
+        needs: [REDIS_URL]\n    after: [web]\n  beat: 1\ndefaults: { drain: 8s }\n\
+        services: { REDIS_URL: { wait: 30s } }\n";
     let spec = read(example).expect("the example is right");
     assert_eq!(spec.types.len(), 3);
     assert_eq!(spec.defaults.drain, Some(Duration::from_secs(8)));
+    assert_eq!(
+        spec.services,
+        [ServiceSpec { name: "REDIS_URL".to_owned(), wait: Some(Duration::from_secs(30)) }]
+    );
+    assert_eq!(read("services:\n  REDIS_URL:\n").expect("nothing more is needed").services[0].wait, None);
+}
+
+#[test]
+fn a_probe_asks_one_thing_and_has_the_times_of_kubernetes() {
+    let health = settings(
+        "formation:\n  web:\n    health:\n      startup: { notify: true, failure_threshold: 30 }\n      \
+         readiness:\n        exec: ./bin/ready $PORT\n        success_threshold: 2\n      \
+         liveness: { tcp: true, port: 9000, initial_delay: 2, period: 500ms, timeout: 3s, failure_threshold: 1 }\n",
+    )
+    .health;
+    let second = Duration::from_secs(1);
+    let defaults = Timing {
+        initial_delay: Duration::ZERO,
+        period: 10 * second,
+        timeout: second,
+        success_threshold: 1,
+        failure_threshold: 3,
+    };
+    let startup = Timing { failure_threshold: 30, ..defaults };
+    assert_eq!(health.startup, Some(Draft::On { question: Question::Notify, timing: startup }));
+    let command = Command::new(b"./bin/ready $PORT".to_vec());
+    let readiness = Timing { success_threshold: 2, ..defaults };
+    assert_eq!(health.readiness, Some(Draft::On { question: Question::Exec { command }, timing: readiness }));
+    let liveness = Timing {
+        initial_delay: 2 * second,
+        period: second / 2,
+        timeout: 3 * second,
+        failure_threshold: 1,
+        ..defaults
+    };
+    let question = Question::Tcp { port: Some(9000) };
+    assert_eq!(health.liveness, Some(Draft::On { question, timing: liveness }));
+    let off = settings("formation: { web: { health: { liveness: false } } }").health;
+    assert_eq!((off.any(), off.liveness), (false, Some(Draft::Off)));
+}
+
+#[test]
+fn impossible_probes_sockets_and_rollouts_are_refused() {
+    for (value, column, said) in [
+        ("health: /up", 9, "is a map of keys and values"),
+        ("health: {readines: {tcp: true}}", 10, "did you mean `readiness`?"),
+        ("health: {readiness: }", 21, "is a map, as in `{ http: /health }`"),
+        ("health: {readiness: true}", 21, "or `false` for none"),
+        ("health: {readiness: {}}", 21, "asks nothing: `http: /path`"),
+        ("health: {readiness: {htp: /}}", 22, "did you mean `http`?"),
+        ("health: {startup: {tcp: true, http: /}}", 31, "a probe asks one thing, and here is `tcp` too"),
+        ("health: {startup: {tcp: false}}", 25, "`defaults.health.startup.tcp`: is `true`"),
+        ("health: {startup: {http: up}}", 26, "begins with `/`"),
+        ("health: {startup: {http: http://x/}}", 26, "begins with `/`"),
+        ("health: {startup: {http: /a b}}", 26, "without blanks"),
+        ("health: {startup: {http: \"/a\\r\\nX: y\"}}", 26, "control characters"),
+        ("health: {startup: {http: 80}}", 26, "is a path, as in `/health`"),
+        ("health: {startup: {exec: ' '}}", 26, "the command is empty"),
+        ("health: {startup: {exec: [a]}}", 26, "is a command, as in a Procfile"),
+        ("health: {readiness: {notify: true}}", 22, "which is `startup: { notify: true }`"),
+        ("health: {liveness: {exec: x, port: 80}}", 30, "only `http` and `tcp` have a port"),
+        ("health: {liveness: {notify: true, timeout: 2s}}", 35, "nobody is asked who could be late"),
+        ("health: {liveness: {tcp: true, port: 0}}", 38, "is a number from 1 to 65535"),
+        ("health: {liveness: {tcp: true, port: 65536}}", 38, "is a number from 1 to 65535"),
+        ("health: {liveness: {tcp: true, period: 0}}", 40, "is longer than 0"),
+        ("health: {liveness: {tcp: true, timeout: 0s}}", 41, "is longer than 0"),
+        ("health: {liveness: {tcp: true, failure_threshold: 0}}", 51, "is 1 or more"),
+        ("health: {readiness: {tcp: true, success_threshold: 0}}", 52, "is 1 or more"),
+        ("health: {liveness: {tcp: true, success_threshold: 2}}", 51, "is 1 for liveness"),
+        ("health: {startup: {tcp: true, success_threshold: 2}}", 50, "is 1 for startup"),
+        ("rollout: 1", 10, "is a map of keys and values"),
+        ("rollout: {max_surge: -1}", 22, "is a whole number"),
+        ("rollout: {max_surge: 25%}", 22, "is a whole number, 0 or more, not `25%`"),
+        ("rollout: {progress_deadline: 0}", 30, "is longer than 0"),
+        ("rollout: {maxsurge: 1}", 11, "did you mean `max_surge`?"),
+        ("listen: tcp://:80", 1, "`defaults.listen`: two types cannot have the same socket"),
+    ] {
+        assert_errors(&format!("defaults:\n  {value}"), &[(2, column + 2, said)]);
+    }
+    for (value, said) in [
+        ("8000", "is an address, as in `tcp://0.0.0.0:8000`"),
+        ("localhost:80", "`localhost:80` is no address"),
+        ("tcp://x:80", "`x` is no IP address"),
+    ] {
+        assert_errors(&format!("formation:\n  web:\n    listen: {value}"), &[(3, 13, said)]);
+    }
+}
+
+#[test]
+fn a_url_where_the_name_of_its_variable_belongs_is_not_shown() {
+    for (text, line, column, said) in [
+        ("defaults:\n  needs: redis://u:CANARY@h", 2, 10, "is a list of variables that hold URLs"),
+        ("defaults:\n  needs: [redis://u:CANARY@h]", 2, 11, "is a list of names of variables"),
+        ("defaults:\n  needs: [A, {CANARY: 1}]", 2, 14, "is a list of names of variables"),
+        ("services: redis://u:CANARY@h", 1, 11, "`services`: is a map"),
+        ("services:\n  redis://u:CANARY@h: {}", 2, 3, "is named by the variable that holds its URL"),
+        ("services:\n  REDIS_URL: redis://u:CANARY@h", 2, 14, "`services.REDIS_URL`: is a map"),
+        ("services:\n  REDIS_URL: {wait: CANARY}", 2, 21, "`services.REDIS_URL.wait`: a duration"),
+    ] {
+        assert_errors(text, &[(line, column, said)]);
+        let shown = read(text).expect_err(text).to_string();
+        assert!(!shown.contains("CANARY"), "{shown}");
+    }
+    assert_errors("defaults: {needs: [A, A]}", &[(1, 23, "`A` is named twice")]);
+    assert_errors("services: {A: {wiat: 1s}}", &[(1, 16, "did you mean `wait`?")]);
 }
 
 #[test]
@@ -255,7 +372,7 @@ fn below_env_a_key_that_may_be_a_value_is_not_shown() {
 
 #[test]
 fn what_supervise_sets_itself_is_no_variable_of_the_spec() {
-    for name in ["PS", "SUPERVISE_SLOT", "SUPERVISE_X"] {
+    for name in ["PS", "SUPERVISE_SLOT", "SUPERVISE_X", "LISTEN_FDS", "NOTIFY_SOCKET"] {
         let said = format!("`formation.web.env.{name}`: supervise sets this itself");
         assert_errors(&format!("formation:\n  web:\n    env: {{{name}: x}}"), &[(3, 11, &said)]);
     }

@@ -34,7 +34,13 @@ impl Trail {
 
     /// Whether what is here may hold the value of a variable.
     pub(super) fn is_secret(&self) -> bool {
-        self.shown.iter().skip(1).any(|key| key == "env")
+        let below = |key: &String| key == "env" || key == "needs";
+        self.shown.iter().skip(1).any(below) || self.shown.first().is_some_and(|top| top == "services")
+    }
+
+    /// Whether it is a key of the whole spec.
+    pub(super) fn is_top(&self) -> bool {
+        self.shown.len() == 1
     }
 }
 

@@ -70,7 +70,7 @@ fn env_files_and_the_spec_are_checked_too_and_no_value_is_shown() {
              error: supervise.yml:3:5: `formation.web.drian`: there is no key `drian`\n  \
              3 |     drian\n    |     ^\n  \
              help: did you mean `drain`? the keys here are: `quantity`, `max`, `restart`, `backoff`, `essential`, \
-             `drain`, `stop_signal`, `stop_scope`, `leftovers`, `env`, `port`, `limits`, `stderr`, `after`\n\
+             `drain`, `stop_signal`, `stop_scope`, `leftovers`, `env`, `port`, `limits`, `stderr`, `health`, `listen`, `rollout`, `needs`, `after`\n\
              error: supervise.yml:4:14: `formation.web.env.A`: is a text or a number; an empty one is written \"\"\n",
         )
         .run();
