@@ -73,7 +73,8 @@ impl Listen {
     }
 
     /// Whether both cannot be bound at once.
-    pub(super) fn excludes(&self, other: &Listen) -> bool {
+    #[must_use]
+    pub fn excludes(&self, other: &Listen) -> bool {
         match (self, other) {
             (Listen::Tcp(one), Listen::Tcp(other)) => {
                 let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();

@@ -77,6 +77,11 @@ impl Release {
         let mut environment = self.at_root(process_type.environment.clone());
         environment.set("SUPERVISE_TYPE", process_type.name.as_str(), Origin::Injected);
         environment.set("SUPERVISE_RELEASE_ID", &self.id, Origin::Injected);
+        if process_type.listen.is_some() {
+            // LISTEN_PID is the instance's own (sd_listen_fds(3)): only whoever starts it can say that.
+            environment.set("LISTEN_FDS", "1", Origin::Injected);
+            environment.set("LISTEN_FDNAMES", process_type.name.as_str(), Origin::Injected);
+        }
         if let Some(control) = &self.control {
             environment.set("SUPERVISE_CONTROL", control, Origin::Injected);
         }

@@ -6,11 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::api::TypeName;
-use crate::app::{ProcessType, Release};
+use crate::app::{Check, Listen, ProcessType, Release};
 use crate::supervisor::{Member, Program, Reread};
 
+use super::listen::Sockets;
 use super::program::Prepared;
 
 /// One program of one type, ready to be started.
@@ -33,35 +35,50 @@ pub(super) struct Root {
 /// counts them.
 #[derive(Debug)]
 pub(super) struct Editions {
-    types: Vec<BTreeMap<usize, Edition>>,
+    types: Vec<BTreeMap<usize, Rc<Edition>>>,
     names: HashMap<TypeName, usize>,
+    /// The types of the release that holds.
+    listed: Vec<usize>,
 }
 
 /// A release that was read again, held against what is there.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    editions: Vec<(usize, Program, Edition)>,
+    editions: Vec<(usize, Program, Rc<Edition>)>,
+    /// The sockets that nobody had before.
+    pub(super) sockets: Sockets,
 }
 
 impl Editions {
     /// # Errors
     /// The directory has a NUL in its name.
     pub(super) fn new(release: Release) -> io::Result<Editions> {
-        let types: Vec<BTreeMap<usize, Edition>> =
+        let types: Vec<BTreeMap<usize, Rc<Edition>>> =
             editions(release)?.map(|edition| BTreeMap::from([(0, edition)])).collect();
         let names = types.iter().enumerate().map(|(index, kind)| (kind[&0].process_type.name.clone(), index));
-        Ok(Editions { names: names.collect(), types })
+        Ok(Editions { names: names.collect(), listed: (0..types.len()).collect(), types })
     }
 
     pub(super) fn edition(&self, type_index: usize, edition: usize) -> &Edition {
         &self.types[type_index][&edition]
     }
 
-    /// Holds a release that was read again against what is there.
+    /// Whether an instance may yet be started that listens there, or one lives by an edition (a type and its number) that
+    /// does.
+    pub(super) fn listen_on(&self, address: &Listen, lived_by: &BTreeSet<(usize, usize)>) -> bool {
+        let newest = self.listed.iter().filter_map(|type_index| self.types[*type_index].values().next_back());
+        let lived_by =
+            lived_by.iter().filter_map(|(type_index, edition)| self.types[*type_index].get(edition));
+        newest.chain(lived_by).any(|edition| edition.process_type.listen.as_ref() == Some(address))
+    }
+
+    /// Holds a release that was read again against what is there, and binds the sockets that are new in it.
     ///
     /// # Errors
-    /// As those of [`Editions::new`].
-    pub(super) fn compare(&self, release: Release) -> io::Result<(Vec<Reread>, Candidate)> {
+    /// As those of [`Editions::new`], and a socket that cannot be bound.
+    pub(super) fn compare(&self, release: Release, bound: &Sockets) -> io::Result<(Vec<Reread>, Candidate)> {
+        let sockets =
+            bound.bind_more(&release.types).map_err(|cannot| io::Error::other(cannot.to_string()))?;
         let members = Member::all(&release);
         let mut unknown = self.types.len();
         let mut compared = Vec::new();
@@ -81,12 +98,13 @@ impl Editions {
         let rereads = compared.iter().map(|(reread, _)| reread.clone()).collect();
         let editions =
             compared.into_iter().map(|(reread, edition)| (reread.type_index, reread.program, edition));
-        Ok((rereads, Candidate { editions: editions.collect() }))
+        Ok((rereads, Candidate { editions: editions.collect(), sockets }))
     }
 
-    /// From now on what was read again holds; of what held before, what one of these lives by is kept: a type and an edition
-    /// each.
-    pub(super) fn adopt(&mut self, candidate: Candidate, lived_by: &BTreeSet<(usize, usize)>) {
+    /// From now on what was read again holds; of what held before, what one of these lives by is kept (a type and an edition
+    /// each), and what may be come back to: the newest until now. What is returned was bound for it.
+    pub(super) fn adopt(&mut self, candidate: Candidate, lived_by: &BTreeSet<(usize, usize)>) -> Sockets {
+        self.listed = candidate.editions.iter().map(|(type_index, ..)| *type_index).collect();
         for (type_index, program, edition) in candidate.editions {
             if type_index == self.types.len() {
                 self.names.insert(edition.process_type.name.clone(), type_index);
@@ -97,7 +115,9 @@ impl Editions {
             let newest = kind.last_key_value().map_or(0, |(newest, _)| *newest);
             match program {
                 Program::Changed => {
-                    kind.retain(|edition, _| lived_by.contains(&(type_index, *edition)));
+                    kind.retain(|edition, _| {
+                        *edition == newest || lived_by.contains(&(type_index, *edition))
+                    });
                     kind.insert(newest + 1, edition);
                 }
                 // Its rules may be others.
@@ -106,6 +126,15 @@ impl Editions {
                 }
             }
         }
+        candidate.sockets
+    }
+
+    /// From now on an earlier edition holds again, as the newest.
+    pub(super) fn revert(&mut self, type_index: usize, edition: usize) {
+        let kind = &mut self.types[type_index];
+        let earlier = Rc::clone(&kind[&edition]);
+        let newest = kind.last_key_value().map_or(0, |(newest, _)| *newest);
+        kind.insert(newest + 1, earlier);
     }
 }
 
@@ -117,17 +146,24 @@ impl Edition {
             && self.process_type.limits == other.process_type.limits
             && self.process_type.stderr == other.process_type.stderr
             && self.process_type.port == other.process_type.port
+            && self.process_type.listen == other.process_type.listen
+            && self.patience() == other.patience()
+    }
+
+    /// How long an instance may keep silent, where it was told so when it was started (`sd_watchdog_enabled(3)`). All other
+    /// probes are asked by us: they may change while it lives.
+    fn patience(&self) -> Option<Duration> {
+        let liveness = self.process_type.health.liveness.as_ref()?;
+        (liveness.check == Check::Notify).then(|| liveness.timing.patience())
     }
 }
 
-fn editions(release: Release) -> io::Result<impl Iterator<Item = Edition>> {
+fn editions(release: Release) -> io::Result<impl Iterator<Item = Rc<Edition>>> {
     let text = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let root = Rc::new(Root { path: release.root.clone(), text });
     let prepared: Vec<Prepared> = release.types.iter().map(|kind| Prepared::new(&release, kind)).collect();
-    Ok(release.types.into_iter().zip(prepared).map(move |(process_type, prepared)| Edition {
-        process_type,
-        prepared,
-        root: Rc::clone(&root),
+    Ok(release.types.into_iter().zip(prepared).map(move |(process_type, prepared)| {
+        Rc::new(Edition { process_type, prepared, root: Rc::clone(&root) })
     }))
 }
 
@@ -137,25 +173,77 @@ mod tests {
     use super::*;
     use crate::app::{Inputs, plan};
 
+    fn read(scratch: &Scratch, command: &str, spec: &str) -> Release {
+        std::fs::write(scratch.path("Procfile"), format!("web: {command}\n")).expect("it is ours");
+        std::fs::write(scratch.path("supervise.yml"), spec).expect("it is ours");
+        plan(&Inputs { directory: scratch.path(""), ..Inputs::default() }).expect("it is right")
+    }
+
+    fn known(editions: &Editions) -> Vec<usize> {
+        editions.types[0].keys().copied().collect()
+    }
+
+    /// Reads again and adopts, while instances live by these.
+    fn adopt(editions: &mut Editions, release: Release, lived_by: &[usize]) -> Program {
+        let (rereads, candidate) =
+            editions.compare(release, &Sockets::default()).expect("nothing is to be bound");
+        editions.adopt(candidate, &lived_by.iter().map(|edition| (0, *edition)).collect());
+        rereads[0].program
+    }
+
     #[test]
-    fn an_edition_that_nobody_lives_by_is_forgotten_when_the_next_one_comes() {
+    fn an_edition_that_nobody_lives_by_or_may_come_back_to_is_forgotten_when_the_next_one_comes() {
         let scratch = Scratch::new();
-        let read = |command: &str| {
-            std::fs::write(scratch.path("Procfile"), format!("web: {command}\n")).expect("it is ours");
-            plan(&Inputs { directory: scratch.path(""), ..Inputs::default() }).expect("it is right")
-        };
-        let mut editions = Editions::new(read("sleep 0")).expect("it has a name");
-        for (newest, kept) in [(1, vec![0]), (2, vec![0]), (3, vec![2]), (4, vec![])] {
-            let (rereads, candidate) =
-                editions.compare(read(&format!("sleep {newest}"))).expect("it has a name");
-            assert_eq!(rereads[0].program, Program::Changed);
-            editions.adopt(candidate, &kept.iter().map(|edition| (0, *edition)).collect());
-            let known: Vec<usize> = editions.types[0].keys().copied().collect();
-            assert_eq!(known, [kept, vec![newest]].concat());
+        let mut editions = Editions::new(read(&scratch, "sleep 0", "")).expect("it has a name");
+        for (newest, lived_by, expected) in [
+            (1, vec![0], vec![0, 1]),
+            (2, vec![0], vec![0, 1, 2]),
+            (3, vec![2], vec![2, 3]),
+            (4, vec![], vec![3, 4]),
+        ] {
+            let release = read(&scratch, &format!("sleep {newest}"), "");
+            assert_eq!(adopt(&mut editions, release, &lived_by), Program::Changed);
+            assert_eq!(known(&editions), expected);
         }
-        let (rereads, candidate) = editions.compare(read("sleep 4")).expect("it has a name");
-        assert_eq!(rereads[0].program, Program::Same);
-        editions.adopt(candidate, &BTreeSet::new());
-        assert_eq!(editions.types[0].keys().copied().collect::<Vec<_>>(), [4]);
+        assert_eq!(adopt(&mut editions, read(&scratch, "sleep 4", ""), &[]), Program::Same);
+        assert_eq!(known(&editions), [3, 4]);
+    }
+
+    #[test]
+    fn an_earlier_edition_comes_back_as_the_newest() {
+        let scratch = Scratch::new();
+        let mut editions = Editions::new(read(&scratch, "old", "")).expect("it has a name");
+        adopt(&mut editions, read(&scratch, "new", ""), &[]);
+        editions.revert(0, 0);
+        assert_eq!(known(&editions), [0, 1, 2]);
+        assert!(Rc::ptr_eq(&editions.types[0][&0], &editions.types[0][&2]));
+        // The files still say what did not work, and so it is tried again.
+        assert_eq!(adopt(&mut editions, read(&scratch, "new", ""), &[2]), Program::Changed);
+        assert_eq!(known(&editions), [2, 3]);
+    }
+
+    #[test]
+    fn what_an_instance_was_given_makes_it_another_and_what_is_asked_of_it_does_not() {
+        let scratch = Scratch::new();
+        let web = |rest: &str| format!("formation: {{ web: {{ quantity: 0, {rest} }} }}");
+        let mut before = web("restart: always");
+        let mut editions = Editions::new(read(&scratch, "x", &before)).expect("it has a name");
+        for (spec, program) in [
+            ("health: { readiness: { tcp: true } }", Program::Same),
+            ("health: { liveness: { exec: x } }", Program::Same),
+            ("health: { liveness: { notify: true } }", Program::Changed),
+            ("health: { liveness: { notify: true, period: 5s } }", Program::Changed),
+            ("rollout: { max_surge: 3 }", Program::Changed),
+            ("rollout: { max_surge: 2 }", Program::Same),
+            ("listen: tcp://127.0.0.1:1", Program::Changed),
+            ("listen: tcp://127.0.0.1:2", Program::Changed),
+            ("listen: tcp://127.0.0.1:2, needs: [A], env: { A: 'a:b' }", Program::Changed),
+            ("listen: tcp://127.0.0.1:2, env: { A: 'a:b' }", Program::Same),
+        ] {
+            let spec = web(spec);
+            let release = read(&scratch, "x", &spec);
+            assert_eq!(adopt(&mut editions, release, &[]), program, "{before} -> {spec}");
+            before = spec;
+        }
     }
 }

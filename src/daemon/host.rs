@@ -1,6 +1,6 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,7 +15,7 @@ use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Answer, InstanceId, Notice, Pid, Request, RequestId, Signal, SlotName};
-use crate::app::{self, Diagnostics, Inputs, Leftovers, Release, Stderr};
+use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
@@ -26,6 +26,7 @@ use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
+use super::listen::{Bound, Sockets};
 use super::port;
 use super::proc::{self, Stat};
 use super::program;
@@ -48,6 +49,8 @@ pub(super) struct Host {
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     spawner: Spawner,
+    /// What types listen on.
+    sockets: Sockets,
     null: File,
     /// Where a type's spec is silent about stderr.
     stderr: Stderr,
@@ -70,6 +73,8 @@ pub(super) struct Tools {
     /// Where a type's spec is silent about stderr.
     pub(super) stderr: Stderr,
     pub(super) stream: Stream,
+    /// What types listen on.
+    pub(super) sockets: Sockets,
     /// Where the files are.
     pub(super) inputs: Inputs,
     /// The loop's queue.
@@ -83,7 +88,7 @@ impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
     pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
-        let Tools { mark, inherited, stderr, stream, inputs, facts } = tools;
+        let Tools { mark, inherited, stderr, stream, sockets, inputs, facts } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {
@@ -96,6 +101,7 @@ impl Host {
             replies: HashMap::new(),
             next_request: 1,
             spawner: Spawner::new(inherited)?,
+            sockets,
             null: File::open("/dev/null")?,
             stderr,
             family: Family::new(mark, strangers),
@@ -134,7 +140,11 @@ impl Host {
         tracing::trace!(?action);
         match action {
             Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
-            Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
+            Action::Probe { .. } | Action::Ask { .. } => {}
+            Action::Revert { type_index, edition } => {
+                self.editions.revert(type_index, edition);
+                self.close_unused_sockets();
+            }
             Action::Stop { slot, instance, target, signal } => {
                 self.stream.drain_instance(instance);
                 self.signal(slot, instance, target, signal, inbox);
@@ -168,7 +178,10 @@ impl Host {
             }
             Action::Adopt => {
                 if let Some(candidate) = self.candidate.take() {
-                    self.editions.adopt(candidate, &self.family.editions());
+                    let more = self.editions.adopt(candidate, &self.family.editions());
+                    more.listening().for_each(|notice| self.stream.notice(notice));
+                    self.sockets.take_in(more);
+                    self.close_unused_sockets();
                 }
             }
             Action::Reply { id, answer } => {
@@ -180,6 +193,8 @@ impl Host {
             Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
             Action::Announce { notice, after: None } => self.stream.notice(notice),
             Action::ReadOn => {
+                // Nothing is started any more: whoever connects now is served by who has the socket, or refused.
+                self.sockets.retain(|_| false);
                 self.stream.drain();
                 self.family.end();
             }
@@ -219,7 +234,7 @@ impl Host {
         if let Some((instance, _)) = led
             && !self.watch.watches(instance)
         {
-            self.family.forget(instance);
+            self.forget(instance);
         }
     }
 
@@ -231,7 +246,22 @@ impl Host {
         self.watch.over(instance, &living);
         tell_remaining(kin.slot, instance, &living, inbox);
         if living.is_empty() && kin.leader_state == LeaderState::Reaped {
-            self.family.forget(instance);
+            self.forget(instance);
+        }
+    }
+
+    /// Nothing is left of an instance.
+    fn forget(&mut self, instance: InstanceId) {
+        self.family.forget(instance);
+        self.close_unused_sockets();
+    }
+
+    /// Closes the sockets on which nobody listens and nobody will.
+    fn close_unused_sockets(&mut self) {
+        let nobody = BTreeSet::new();
+        if self.sockets.addresses().any(|address| !self.editions.listen_on(address, &nobody)) {
+            let lived_by = self.family.editions();
+            self.sockets.retain(|address| self.editions.listen_on(address, &lived_by));
         }
     }
 
@@ -261,10 +291,11 @@ impl Host {
 
     /// The event of the files having been read again.
     pub(super) fn planned(&mut self, planned: Result<Release, Diagnostics>) -> Event {
+        self.candidate = None;
         let compared = match planned {
             Ok(release) => {
                 let release = Release { control: self.socket.clone(), ..release };
-                self.editions.compare(release).map_err(|error| error.to_string())
+                self.editions.compare(release, &self.sockets).map_err(|error| error.to_string())
             }
             Err(errors) => Err(errors.to_string()),
         };
@@ -275,6 +306,11 @@ impl Host {
             }
             Err(errors) => Event::Unreadable { errors },
         }
+    }
+
+    /// What was read again and did not come to hold is forgotten: its sockets are closed.
+    pub(super) fn forget_candidate(&mut self) {
+        self.candidate = None;
     }
 
     /// On a thread of its own: a disk may take its time.
@@ -296,8 +332,10 @@ impl Host {
     }
 
     fn spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize, inbox: &mut VecDeque<Event>) {
-        let port = self.editions.edition(slot.type_index, edition).process_type.port_of(slot.number);
-        if let Some(port) = port
+        let process_type = &self.editions.edition(slot.type_index, edition).process_type;
+        let shared = process_type.listen.as_ref().and_then(Listen::port);
+        if let Some(port) = process_type.port_of(slot.number)
+            && shared != Some(port)
             && port::taken(port)
         {
             inbox.push_back(Event::PortTaken { slot, instance, holder: port::holder(port) });
@@ -331,6 +369,18 @@ impl Host {
             Stderr::Split => Some(pipe()?),
         };
 
+        let socket = self
+            .sockets
+            .of(process_type)
+            .map_err(|cannot| SpawnError { kind: SpawnErrorKind::Shortage, message: cannot.to_string() })?;
+        let socket = match socket {
+            Some((socket, Bound::Now(notice))) => {
+                self.stream.notice(notice);
+                Some(socket)
+            }
+            Some((socket, Bound::Before)) => Some(socket),
+            None => None,
+        };
         let own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         let setting = Setting {
             environment: [&prepared.environment, &own],
@@ -339,6 +389,7 @@ impl Host {
             stdin: self.null.as_raw_fd(),
             stdout: &out_writing,
             stderr: errors.as_ref().map_or(&out_writing, |(_, writing)| writing),
+            socket,
         };
         let pid = self.spawner.spawn(&prepared.program, &setting).map_err(|failure| {
             if let Some(corpse) = failure.corpse {

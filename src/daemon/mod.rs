@@ -14,6 +14,7 @@ mod host;
 mod inherited;
 mod kill;
 mod leftovers;
+mod listen;
 mod port;
 mod proc;
 mod program;
@@ -42,6 +43,7 @@ use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member,
 use control::{Asked, NoPlace, Place, Record};
 use detach::Readiness;
 use host::{Host, Tools};
+use listen::Sockets;
 use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
@@ -221,8 +223,22 @@ async fn run(
         }
     }
 
+    // Not before: what an earlier run left behind may have had the same.
+    let sockets = match Sockets::default().bind_more(&release.types) {
+        Ok(sockets) => sockets,
+        Err(cannot) => {
+            drop(queue);
+            finish(stream);
+            if left == Left::Nobody {
+                record.end_clean();
+            }
+            return Err(io::Error::other(cannot.to_string()));
+        }
+    };
+    sockets.listening().for_each(|notice| stream.notice(notice));
+
     let mark = leftovers::mark(&project);
-    let tools = Tools { mark, inherited, stderr, stream, inputs: options.inputs, facts };
+    let tools = Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, facts };
     let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
@@ -378,6 +394,7 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Planned(planned) => {
             let event = host.planned(*planned);
             step(supervisor, host, event);
+            host.forget_candidate();
         }
     }
     Heard::Done

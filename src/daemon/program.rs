@@ -53,6 +53,7 @@ impl Prepared {
             (Stage::Group, _) => format!("no process group of its own: {why}"),
             (Stage::DeathSignal, _) => format!("its end cannot be tied to ours: {why}"),
             (Stage::Descriptors, _) => format!("its standard streams: {why}"),
+            (Stage::Socket, _) => format!("its socket: {why}"),
             (Stage::Limits, _) => format!("its limits: {why}; a hard limit can only be raised by root"),
             (Stage::Directory, _) => format!("its directory `{}`: {why}", root.display()),
             (Stage::Signals, _) => format!("its signals: {why}"),

@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -38,6 +38,8 @@ pub(super) struct Setting<'a> {
     pub(super) stdin: RawFd,
     pub(super) stdout: &'a OwnedFd,
     pub(super) stderr: &'a OwnedFd,
+    /// The socket that it gets as its descriptor 3.
+    pub(super) socket: Option<BorrowedFd<'a>>,
 }
 
 /// At which step a start failed.
@@ -51,6 +53,8 @@ pub(super) enum Stage {
     DeathSignal,
     /// Standard input, output and error.
     Descriptors,
+    /// The socket that is handed over.
+    Socket,
     /// A resource limit.
     Limits,
     /// The working directory.
@@ -112,7 +116,13 @@ impl Spawner {
         };
         let candidates = pointers(&[&program.candidates]);
         let arguments = pointers(&[&program.arguments]);
-        let environment = pointers(&setting.environment);
+        let mut environment = pointers(&setting.environment);
+        // The child's own pid is known to nobody else before it executes: it completes this one itself.
+        let mut listen_pid = LISTEN_PID;
+        let listen_pid = listen_pid.as_mut_ptr();
+        if setting.socket.is_some() {
+            environment.insert(0, listen_pid.cast_const().cast());
+        }
         // For a script without `#!`: sh PATH ARGUMENTS... (execvp(3)).
         let mut by_shell = vec![c"sh".as_ptr(), ptr::null()];
         by_shell.extend(arguments.iter().skip(1));
@@ -127,6 +137,9 @@ impl Spawner {
             stdin: setting.stdin,
             stdout: setting.stdout.as_raw_fd(),
             stderr: setting.stderr.as_raw_fd(),
+            socket: setting.socket.map(|socket| socket.as_raw_fd()),
+            // SAFETY: inside the array, which is longer than its beginning.
+            listen_pid: unsafe { listen_pid.add(LISTEN_PID_BEGINS) },
             parent: nix::unistd::getpid().as_raw(),
             inherited: &raw const self.inherited,
             error: 0,
@@ -150,6 +163,16 @@ impl Spawner {
     }
 }
 
+/// `LISTEN_PID=`, room for the digits of any pid, and a NUL.
+const LISTEN_PID: [u8; LISTEN_PID_BEGINS + DIGITS + 1] = *b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0";
+/// Where the number begins in it.
+const LISTEN_PID_BEGINS: usize = "LISTEN_PID=".len();
+/// Of the largest `pid_t`.
+const DIGITS: usize = 10;
+
+/// The number of the socket that is handed over: `SD_LISTEN_FDS_START` of `sd_listen_fds(3)`.
+const SOCKET: RawFd = 3;
+
 /// What the child reads, and the error it writes. Only plain values and pointers to memory of the parent's, which
 /// stands still meanwhile.
 struct Order {
@@ -163,6 +186,9 @@ struct Order {
     stdin: RawFd,
     stdout: RawFd,
     stderr: RawFd,
+    socket: Option<RawFd>,
+    /// Where it writes its pid.
+    listen_pid: *mut u8,
     parent: libc::pid_t,
     inherited: *const Inherited,
     error: c_int,
@@ -204,6 +230,19 @@ unsafe fn become_program(order: &Order) -> (Stage, c_int) {
                 return (Stage::Descriptors, errno());
             }
         }
+        // After the others, one of which may have had its number until now.
+        if let Some(socket) = order.socket {
+            // A copy onto itself would still be closed by exec (dup(2)).
+            let handed = if socket == SOCKET {
+                libc::fcntl(socket, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(socket, SOCKET)
+            };
+            if handed < 0 {
+                return (Stage::Socket, errno());
+            }
+            write_number(order.listen_pid, libc::getpid().unsigned_abs());
+        }
         let inherited = &*order.inherited;
         let (soft, hard) = inherited.open_files;
         let files = libc::rlimit { rlim_cur: soft, rlim_max: hard };
@@ -224,6 +263,29 @@ unsafe fn become_program(order: &Order) -> (Stage, c_int) {
             return (Stage::Signals, errno);
         }
         (Stage::Execute, execute(order))
+    }
+}
+
+/// Writes a number, and a NUL behind it, to where there is room for both.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn write_number(to: *mut u8, number: u32) {
+    let mut length = 1;
+    let mut rest = number / 10;
+    while rest > 0 {
+        length += 1;
+        rest /= 10;
+    }
+    let mut rest = number;
+    // SAFETY: a `u32` has ten digits at most, for which there is room.
+    unsafe {
+        *to.add(length) = 0;
+        for at in (0..length).rev() {
+            // A digit.
+            *to.add(at) = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
     }
 }
 

@@ -114,6 +114,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             }
             // Serves HTTP 200 on $PORT for ever.
             "listen" => listen(),
+            // Accepts from descriptor 3 for ever, and tells each client our PS and our pid.
+            "serve" => serve(),
             "read-stdin" => read_stdin(),
             // Opens our terminal and reads from it.
             "read-tty" => read_all(&File::open("/dev/tty").expect("there is a terminal")),
@@ -269,6 +271,19 @@ fn listen() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
         // A client that has gone away is no concern of ours.
         let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer.as_bytes()));
+    }
+}
+
+fn serve() {
+    let name = std::env::var("PS").expect("`serve` wants PS");
+    put(1, b"serving\n");
+    loop {
+        // SAFETY: it only makes a new descriptor, which is ours.
+        let client = unsafe { libc::accept(3, ptr::null_mut(), ptr::null_mut()) };
+        assert!(client >= 0, "accept: {}", io::Error::last_os_error());
+        put(client, format!("{name} {}\n", std::process::id()).as_bytes());
+        // SAFETY: it was made above, and nobody else uses it.
+        unsafe { libc::close(client) };
     }
 }
 

@@ -11,6 +11,7 @@ mod formation;
 mod hardness;
 mod harness;
 mod leftovers;
+mod listen;
 mod pid1;
 mod replay;
 mod resources;

@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::harness::{Run, Supervise, eventually, is_alive};
 
 /// What a verb answered.
-struct Answer {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// A verb, where the formation was started.
@@ -33,7 +33,7 @@ fn answer(output: &Output) -> Answer {
 }
 
 /// Its answer; stderr is part of what is expected.
-fn ask(run: &Run, words: &[&str]) -> Answer {
+pub(crate) fn ask(run: &Run, words: &[&str]) -> Answer {
     answer(&verb(run, words).output().expect("the program was built"))
 }
 
