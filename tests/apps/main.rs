@@ -11,3 +11,4 @@ mod npm;
 mod openapi;
 mod readme;
 mod servers;
+mod sockets;
