@@ -30,7 +30,10 @@ fn supervise(project: &Project, arguments: &[&str]) -> (Option<i32>, String, Str
 }
 
 fn project() -> Project {
-    Project::new().with("Procfile", &block("procfile")).with("supervise.yml", &block("yaml"))
+    Project::new()
+        .with("Procfile", &block("procfile"))
+        .with("supervise.yml", &block("yaml"))
+        .with_variable("REDIS_URL", "redis://localhost")
 }
 
 /// What stands between the first two backticks, where the text begins with one.
