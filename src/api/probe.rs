@@ -54,7 +54,7 @@ pub enum ProbeResult {
     },
 }
 
-/// What an instance says of itself on its NOTIFY_SOCKET (sd_notify(3)).
+/// What an instance says of itself on its `NOTIFY_SOCKET` (`sd_notify(3)`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
     /// `READY=1`.

@@ -46,7 +46,7 @@ pub struct ProcessStatus {
     pub ready: bool,
     /// Why it is not ready, where something is known of that: `readiness: GET /health answered 503`.
     pub reason: Option<String>,
-    /// What its instance says of itself on its NOTIFY_SOCKET (`STATUS=`).
+    /// What its instance says of itself on its `NOTIFY_SOCKET` (`STATUS=`).
     pub status_text: Option<String>,
     /// Whether its leader was stopped by SIGSTOP or its like.
     pub suspended: bool,

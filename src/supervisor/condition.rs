@@ -143,6 +143,28 @@ impl Condition {
         Condition { readiness, watches: later(probes, now) }
     }
 
+    /// That of an instance whose probes are others from now on: what did not change goes on.
+    pub(super) fn amended(self, before: &Probes, after: &Probes, now: Time) -> Condition {
+        let starts = self.watches.iter().any(|watch| watch.probe == ProbeKind::Startup);
+        let renewed = |kinds: &[ProbeKind]| renewed(kinds, &self.watches, before, after, now);
+        match (starts, after.startup, self.readiness) {
+            (_, _, Readiness::Stopping) => Condition { readiness: Readiness::Stopping, watches: Vec::new() },
+            (true, None, _) => Condition::started(after, now),
+            (true, Some(_), readiness) => Condition { readiness, watches: renewed(&[ProbeKind::Startup]) },
+            (false, _, readiness) => {
+                let watches = renewed(&[ProbeKind::Readiness, ProbeKind::Liveness]);
+                let readiness = match (readiness, after.readiness) {
+                    (Readiness::Expected { .. }, Some(_)) => Readiness::Starting { why: None },
+                    (Readiness::Starting { .. } | Readiness::Lapsed { .. }, None) => {
+                        Readiness::Ready { since: now }
+                    }
+                    (readiness, _) => readiness,
+                };
+                Condition { readiness, watches }
+            }
+        }
+    }
+
     /// When something is to be done though nothing happens.
     pub(super) fn deadline(&self) -> Option<Time> {
         let ready = match self.readiness {
@@ -164,6 +186,22 @@ impl Condition {
 fn later(probes: &Probes, now: Time) -> Vec<Watch> {
     let both = [(ProbeKind::Readiness, probes.readiness), (ProbeKind::Liveness, probes.liveness)];
     both.into_iter().filter_map(|(probe, rule)| Some(Watch::new(probe, rule?, now))).collect()
+}
+
+/// The probes of these kinds that are in force from now on; those that are what they were go on as they were.
+fn renewed(kinds: &[ProbeKind], watches: &[Watch], before: &Probes, after: &Probes, now: Time) -> Vec<Watch> {
+    let renew = |kind: &ProbeKind| {
+        let rule = after.of(*kind)?;
+        match watches.iter().find(|watch| watch.probe == *kind) {
+            Some(watch) if before.of(*kind) == Some(rule) => Some(watch.clone()),
+            // An answer is on its way, and counts for the new one: nobody is asked twice at once.
+            Some(Watch { next: Next::Answer, .. }) if rule.source == Source::Asked => {
+                Some(Watch { next: Next::Answer, ..Watch::new(*kind, rule, now) })
+            }
+            Some(_) | None => Some(Watch::new(*kind, rule, now)),
+        }
+    };
+    kinds.iter().filter_map(renew).collect()
 }
 
 impl Watch {

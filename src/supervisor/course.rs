@@ -210,6 +210,7 @@ impl Supervisor {
         let (first_interrupt, force) = (None, Force::Unused);
         self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell, drain });
         self.refuse_waiters(step);
+        self.forget_rollouts();
         self.set_goals(step, goal);
     }
 
@@ -250,11 +251,18 @@ impl Supervisor {
         }
     }
 
+    /// The code of a slot of a type that has failed for good, where one has that shall run.
+    pub(super) fn failure_of(&self, type_index: usize) -> Option<u8> {
+        let Course::Up { failures } = &self.course else { return None };
+        let wanted = self.types[type_index].wanted();
+        let of_type = |key: &SlotKey| key.type_index == type_index && key.number <= wanted;
+        failures.iter().find(|(key, _)| of_type(key)).map(|(_, failure)| failure.code)
+    }
+
     /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
-        if self.moved {
-            self.note_started();
-        }
+        self.note_started();
+        self.roll_on(step);
         self.open_gates(step);
         self.answer_waiters(step);
         if self.unsettled > 0 {

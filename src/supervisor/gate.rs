@@ -3,7 +3,7 @@
 //! A type that comes first and has failed for good keeps the gate closed: who waits for it has failed, too, until somebody
 //! restarts both. A type of which nothing shall run keeps nobody waiting.
 
-use crate::api::{LastExit, Notice, TypeName, Verdict};
+use crate::api::{Notice, TypeName, Verdict};
 
 use super::course::Course;
 use super::member::Gate;
@@ -68,12 +68,9 @@ impl Supervisor {
     fn outlook(&self, type_index: usize) -> Outlook {
         let mut awaited = Vec::new();
         for name in &self.types[type_index].newest().after {
-            let Some((first, _)) = self.listed().find(|(_, listed)| *listed == name) else { continue };
-            let first = &self.types[first];
-            let mut failed =
-                first.wanted_slots().filter(|slot| matches!(slot.phase, Phase::Failed)).peekable();
-            if failed.peek().is_some() {
-                let code = failed.find_map(|slot| slot.last_exit).map_or(1, LastExit::shell_code);
+            let Some((first_index, _)) = self.listed().find(|(_, listed)| *listed == name) else { continue };
+            let first = &self.types[first_index];
+            if let Some(code) = self.failure_of(first_index) {
                 return Outlook::Blocked(name.clone(), code);
             }
             let there = |slot: &Slot| slot.is_ready() || matches!(slot.phase, Phase::Completed);

@@ -9,6 +9,7 @@ use crate::api::{ProbeKind, Tally, TypeName};
 use crate::app::{Check, Form, Policy, Probe, ProcessType, Release, Timing};
 
 use super::needs::Supply;
+use super::rollout::Rollout;
 use super::{Phase, Slot, SlotKey, Time};
 
 /// What is known of a process type.
@@ -174,6 +175,7 @@ pub(super) struct Type {
     pub(super) record: Record,
     pub(super) tally: Tally,
     pub(super) supply: Supply,
+    pub(super) rollout: Option<Rollout>,
 }
 
 /// How many of a type there shall be, and who says so.
@@ -248,6 +250,7 @@ impl Type {
             record,
             tally: Tally::new(member.name.clone()),
             supply: Supply::default(),
+            rollout: None,
             editions: BTreeMap::from([(0, member)]),
         }
     }
@@ -274,10 +277,25 @@ impl Type {
 
     /// Another program.
     pub(super) fn publish(&mut self, member: Member) {
-        let newest = self.newest_edition() + 1;
+        let newest = self.newest_edition();
         let known: BTreeSet<usize> = self.slots.iter().map(|slot| slot.edition).collect();
-        self.editions.retain(|edition, _| known.contains(edition));
-        self.editions.insert(newest, member);
+        // The newest may have to come back.
+        self.editions.retain(|edition, _| known.contains(edition) || *edition == newest);
+        self.editions.insert(newest + 1, member);
+    }
+
+    /// What held for new instances, and is to hold for them again.
+    pub(super) fn republish(&mut self, edition: usize) {
+        if let Some(earlier) = self.editions.get(&edition).cloned() {
+            // How many the files say is not a matter of what runs.
+            self.publish(Member { quantity: self.newest().quantity, ..earlier });
+        }
+    }
+
+    /// Whether new instances get other PORTs than those of an earlier edition.
+    pub(super) fn moved_ports(&self, edition: usize) -> bool {
+        let before = self.editions.get(&edition).and_then(|member| member.first_port);
+        before.is_some_and(|before| self.newest().first_port.is_some_and(|after| after != before))
     }
 
     /// The slots whose present or last instance has, or had, this PORT: one for each edition at most.

@@ -22,6 +22,7 @@ mod needs;
 mod record;
 mod reload;
 mod request;
+mod rollout;
 mod scale;
 mod sequel;
 mod settle;
@@ -83,6 +84,9 @@ pub struct Supervisor {
     reading: Reading,
     /// Whether a phase or a count has changed since the gates were last looked at.
     moved: bool,
+    /// The types whose instances are being replaced.
+    rolling: Vec<usize>,
+    next_rollout: u64,
     /// Whether every essential type has had enough ready instances, all at once.
     started: bool,
 }
@@ -123,6 +127,8 @@ impl Supervisor {
             waiters: Vec::new(),
             reading: Reading::No,
             moved: true,
+            rolling: Vec::new(),
+            next_rollout: 1,
             started: false,
         };
         // Types of which nothing shall run keep nobody waiting; there is nobody yet to whom the rest could be said.
@@ -131,6 +137,7 @@ impl Supervisor {
             kind.gate = kind.gate.unsaid();
         }
         supervisor.moved = false;
+        supervisor.note_started();
         supervisor.unsettled = supervisor.slots().count();
         supervisor.agenda =
             supervisor.slots().filter_map(|(key, slot)| Some((slot.phase.deadline()?, key))).collect();
@@ -153,7 +160,10 @@ impl Supervisor {
     pub fn deadline(&self) -> Option<Time> {
         match self.course {
             Course::Over => None,
-            Course::Up { .. } | Course::Ending(_) => self.agenda.first().map(|(due, _)| *due),
+            Course::Up { .. } | Course::Ending(_) => {
+                let due = self.agenda.first().map(|(due, _)| *due);
+                due.into_iter().chain(self.rollout_deadline()).min()
+            }
         }
     }
 

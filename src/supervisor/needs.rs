@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::api::{Missing, Notice, brief};
+use crate::api::{ExitReason, ExitStatus, LastExit, Missing, Notice, brief};
 
 use super::{Action, Outcome, Phase, SlotKey, Step, Supervisor, Time};
 
@@ -75,6 +75,7 @@ impl Supervisor {
             .find(|(_, wait)| *wait <= waited);
         if let Some((Missing { service, place, why }, wait)) = overdue {
             let error = format!("{service} ({place}) did not answer within {}: {why}", brief(wait));
+            self.slot_mut(key).last_exit = Some(LastExit::new(ExitStatus::Code(1), ExitReason::NotStarted));
             let sequel = self.sequel(key, Outcome::Unsupplied, step.now);
             let slot = self.name(key);
             step.announce(Notice::NotStarted { slot, error, then: sequel.then() });

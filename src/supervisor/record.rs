@@ -15,8 +15,9 @@ impl Supervisor {
         match event {
             Event::Woke => {
                 self.settle_due(step);
-                // Whoever has become ready lets others in.
+                // Whoever has become ready lets others in, or go.
                 self.open_gates(step);
+                self.roll_on(step);
                 self.settle_due(step);
             }
             Event::Received(signal) => self.received(step, signal),

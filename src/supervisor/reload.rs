@@ -9,8 +9,11 @@ use crate::api::{Notice, Refusal, TypeName, Will};
 use super::course::Course;
 use super::member::Count;
 use super::request::Effects;
+use super::rollout::Back;
 use super::scale::Range;
-use super::{Action, Goal, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Type};
+use super::{
+    Action, Goal, Phase, Probes, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Time, Type,
+};
 
 /// Whether the files are being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,31 @@ impl Supervisor {
         asked.min(reread.member.max.unwrap_or(u32::MAX))
     }
 
+    /// The probes of the newest edition of a type may be others now: they hold for what runs, too.
+    fn amend_conditions(&mut self, now: Time, type_index: usize, old: Probes) {
+        let kind = &self.types[type_index];
+        let (new, newest) = (kind.newest().probes, kind.newest_edition());
+        if old == new {
+            return;
+        }
+        let numbers: Vec<u32> = kind.present().map(|(number, _)| number).collect();
+        for key in numbers.into_iter().map(|number| SlotKey { type_index, number }) {
+            let slot = self.slot(key);
+            if let Phase::Running { life, condition } = &slot.phase
+                && slot.edition == newest
+            {
+                let (life, condition) = (*life, condition.clone().amended(&old, &new, now));
+                self.enter(key, Phase::Running { life, condition });
+            }
+        }
+    }
+
+    /// An earlier edition of a type holds again.
+    pub(super) fn revert(&mut self, step: &mut Step, type_index: usize, edition: usize) {
+        step.order(Action::Revert { type_index, edition });
+        self.types[type_index].republish(edition);
+    }
+
     fn take_over(&mut self, step: &mut Step, types: Vec<Reread>) -> Effects {
         step.order(Action::Adopt);
         let mut effects = Effects::new();
@@ -96,7 +124,7 @@ impl Supervisor {
         let (mut added, mut changed) = (Vec::new(), Vec::new());
         self.order = order;
         let mut counts: Vec<(usize, u32, u32)> = Vec::new();
-        let mut restarts: Vec<usize> = Vec::new();
+        let mut restarts: Vec<(usize, usize)> = Vec::new();
         for reread in types {
             let count = self.planned(&reread);
             let Reread { type_index, member, program } = reread;
@@ -110,15 +138,20 @@ impl Supervisor {
             } else {
                 let kind = &mut self.types[type_index];
                 let standing = std::mem::replace(&mut kind.standing, Standing::Listed);
+                let before = kind.newest_edition();
                 match program {
-                    Program::Same => kind.amend(member),
+                    Program::Same => {
+                        let old = kind.newest().probes;
+                        kind.amend(member);
+                        self.amend_conditions(step.now, type_index, old);
+                    }
                     Program::Changed => kind.publish(member),
                 }
                 match (standing, program) {
                     (Standing::Removed, Program::Same | Program::Changed) => added.push(name),
                     (Standing::Listed, Program::Same) => {}
                     (Standing::Listed, Program::Changed) => {
-                        restarts.push(type_index);
+                        restarts.push((type_index, before));
                         changed.push(name);
                     }
                 }
@@ -142,16 +175,20 @@ impl Supervisor {
                 self.set_count(step, type_index, Count::Planned(after), &mut effects);
             }
         }
-        for type_index in restarts {
+        for (type_index, before) in restarts {
             let numbers = 1..=self.types[type_index].wanted();
             let keys: Vec<SlotKey> = numbers
                 .map(|number| SlotKey { type_index, number })
                 // What was stopped by request stays stopped, and what is new is new.
                 .filter(|key| self.slot(*key).goal == Goal::Up && !effects.contains_key(key))
                 .collect();
-            self.say_asked(step, &keys, Will::Restart);
-            for key in keys {
-                effects.insert(key, self.restart(step, key));
+            if self.types[type_index].moved_ports(before) {
+                // Somebody else's instances may have the new PORTs until they end: all change places at once.
+                self.say_asked(step, &keys, Will::Restart);
+                effects
+                    .extend(keys.into_iter().map(|key| (key, self.restart(step, key))).collect::<Vec<_>>());
+            } else {
+                effects.extend(self.roll(step, type_index, &keys, Back::To(before)));
             }
         }
         effects

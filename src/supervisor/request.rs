@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Accepted, Effect, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName, Verb,
-    When, Will,
+    Accepted, Effect, Manner, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName,
+    Verb, When, Will,
 };
 
 use super::course::Course;
 use super::reload::Reading;
+use super::rollout::Back;
 use super::sequel::earliest;
 use super::{Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak};
 
@@ -28,10 +29,13 @@ enum Until {
     /// The files have been read again; then perhaps for what follows from that.
     Reread(When),
     /// These slots have come to what they were asked to.
-    Settled(Effects),
+    Settled(Effects, Rollouts),
     /// We end.
     Over,
 }
+
+/// Rollouts under way: the type of each, and its number.
+type Rollouts = Vec<(usize, u64)>;
 
 /// What becomes of which slot.
 pub(super) type Effects = BTreeMap<SlotKey, Will>;
@@ -56,8 +60,8 @@ impl Supervisor {
                 return self.order_reread(step);
             }
             (Course::Up { .. }, Verb::Scale { changes }) => self.scale(step, &changes, answer),
-            (Course::Up { .. }, Verb::Restart { targets, .. }) => {
-                self.meant(&targets).map(|keys| self.restart_all(step, &keys))
+            (Course::Up { .. }, Verb::Restart { targets, manner }) => {
+                self.meant(&targets).map(|keys| self.restart_all(step, &keys, manner))
             }
             (Course::Up { .. }, Verb::Stop { targets }) => {
                 self.meant(&targets).map(|keys| self.stop_all(step, &keys))
@@ -78,7 +82,16 @@ impl Supervisor {
     fn answer(&mut self, step: &mut Step, id: RequestId, when: When, effects: Effects) {
         match when {
             When::Accepted => self.reply(step, id, &effects),
-            When::Happened => self.waiters.push(Waiter { id, until: Until::Settled(effects) }),
+            When::Happened => {
+                let under_way = |type_index: &usize| {
+                    let rollout = self.types[*type_index].rollout.as_ref()?;
+                    Some((*type_index, rollout.id))
+                };
+                let meant =
+                    |(type_index, _): &(usize, u64)| effects.keys().any(|key| key.type_index == *type_index);
+                let rollouts = self.rolling.iter().filter_map(under_way).filter(meant).collect();
+                self.waiters.push(Waiter { id, until: Until::Settled(effects, rollouts) });
+            }
         }
     }
 
@@ -126,15 +139,43 @@ impl Supervisor {
         key.number <= kind.wanted() || !matches!(self.slot(key).phase, Phase::Stopped)
     }
 
-    fn restart_all(&mut self, step: &mut Step, keys: &[SlotKey]) -> Effects {
+    fn restart_all(&mut self, step: &mut Step, keys: &[SlotKey], manner: Manner) -> Effects {
         // What is on its way out of the formation stays on it.
         let wanted = |key: &&SlotKey| {
             let kind = &self.types[key.type_index];
             kind.standing == Standing::Listed && key.number <= kind.wanted()
         };
         let keys: Vec<SlotKey> = keys.iter().filter(wanted).copied().collect();
-        self.say_asked(step, &keys, Will::Restart);
-        keys.into_iter().map(|key| (key, self.restart(step, key))).collect()
+        match manner {
+            Manner::AtOnce => {
+                self.say_asked(step, &keys, Will::Restart);
+                keys.into_iter().map(|key| (key, self.restart(step, key))).collect()
+            }
+            Manner::Rolling => {
+                let of_one_type = |one: &SlotKey, other: &SlotKey| one.type_index == other.type_index;
+                let types = keys.chunk_by(of_one_type);
+                types.flat_map(|keys| self.roll(step, keys[0].type_index, keys, Back::Nowhere)).collect()
+            }
+        }
+    }
+
+    /// A rollout comes to nothing: so are those answered who wait for it.
+    pub(super) fn refuse_rollout(
+        &mut self,
+        step: &mut Step,
+        type_index: usize,
+        id: u64,
+        refusal: impl Fn(TypeName) -> Refusal,
+    ) {
+        let process_type = self.types[type_index].newest().name.clone();
+        let waits = |waiter: &mut Waiter| match &waiter.until {
+            Until::Settled(_, rollouts) => rollouts.contains(&(type_index, id)),
+            Until::Reread(_) | Until::Over => false,
+        };
+        for waiter in self.waiters.extract_if(.., waits) {
+            let answer = Err(refusal(process_type.clone()));
+            step.order(Action::Reply { id: waiter.id, answer });
+        }
     }
 
     /// A new life for a slot, whatever it is at, and a new streak.
@@ -277,12 +318,15 @@ impl Supervisor {
         }
         let (waiting, done): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(&mut self.waiters).into_iter().partition(|waiter| match &waiter.until {
-                Until::Settled(effects) => !effects.iter().all(|(key, will)| self.is_settled(*key, *will)),
+                Until::Settled(effects, rollouts) => {
+                    rollouts.iter().any(|(type_index, id)| self.types[*type_index].rolls(*id))
+                        || !effects.iter().all(|(key, will)| self.is_settled(*key, *will))
+                }
                 Until::Reread(_) | Until::Over => true,
             });
         self.waiters = waiting;
         for waiter in done {
-            if let Until::Settled(effects) = &waiter.until {
+            if let Until::Settled(effects, _) = &waiter.until {
                 self.reply(step, waiter.id, effects);
             }
         }
@@ -301,7 +345,7 @@ impl Supervisor {
                 (Until::Reread(_), Err(refusal)) => {
                     step.order(Action::Reply { id: waiter.id, answer: Err(refusal.clone()) });
                 }
-                (until @ (Until::Settled(_) | Until::Over), _) => {
+                (until @ (Until::Settled(..) | Until::Over), _) => {
                     self.waiters.push(Waiter { until, ..waiter });
                 }
             }
@@ -312,7 +356,7 @@ impl Supervisor {
     pub(super) fn refuse_waiters(&mut self, step: &mut Step) {
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter.until {
-                Until::Reread(_) | Until::Settled(_) => {
+                Until::Reread(_) | Until::Settled(..) => {
                     step.order(Action::Reply { id: waiter.id, answer: Err(Refusal::ShuttingDown) });
                 }
                 Until::Over => self.waiters.push(waiter),

@@ -82,7 +82,7 @@ impl Supervisor {
     }
 
     /// Whether every slot that would be new has a PORT of its own; those that are still there have theirs.
-    fn check_ports(&self, counts: &[(usize, u32)]) -> Result<(), Refusal> {
+    pub(super) fn check_ports(&self, counts: &[(usize, u32)]) -> Result<(), Refusal> {
         let wanted = |type_index: usize| {
             counts.iter().find(|(other, _)| *other == type_index).map_or(0, |(_, count)| *count)
         };
@@ -131,16 +131,14 @@ impl Supervisor {
         }
         for number in after + 1..=before {
             let key = SlotKey { type_index, number };
-            let will = self.lower(step, key);
-            if matches!(self.slot(key).phase, Phase::Completed | Phase::Failed) {
-                self.enter(key, Phase::Stopped);
-            }
-            effects.insert(key, will);
+            effects.insert(key, self.vacate(step, key));
         }
         for number in before + 1..=after {
             let key = SlotKey { type_index, number };
             let kind = &mut self.types[type_index];
-            if (number as usize) <= kind.slots.len() {
+            if kind.slots.get(super::index(key)).is_some_and(|slot| slot.goal == Goal::Up) {
+                // It was there for a while, in a rollout, and now it stays.
+            } else if (number as usize) <= kind.slots.len() {
                 kind.slots[number as usize - 1].renew();
                 // Gone or not: what lived there is on its way out.
                 self.raise(step, key);
@@ -153,6 +151,17 @@ impl Supervisor {
             }
             effects.insert(key, Will::Start);
         }
+    }
+}
+
+impl Supervisor {
+    /// There shall be no such slot any more.
+    pub(super) fn vacate(&mut self, step: &mut Step, key: SlotKey) -> Will {
+        let will = self.lower(step, key);
+        if matches!(self.slot(key).phase, Phase::Completed | Phase::Failed) {
+            self.enter(key, Phase::Stopped);
+        }
+        will
     }
 }
 

@@ -91,11 +91,13 @@ impl Supervisor {
         if self.habits.fail_fast == FailFast::Yes {
             return Sequel::EndsAll { code };
         }
-        if unusable && kind.record == Record::Blank {
-            return Sequel::Failed { verdict: Verdict::NeverRan, code };
-        }
-        match (restart, code) {
-            (Restart::OnFailure | Restart::Never, 0) => Sequel::Completed,
+        let sequel = match (restart, code) {
+            (Restart::Always | Restart::OnFailure | Restart::Never, _)
+                if unusable && kind.record == Record::Blank =>
+            {
+                Sequel::Failed { verdict: Verdict::NeverRan, code }
+            }
+            (Restart::OnFailure | Restart::Never, 0) => return Sequel::Completed,
             (Restart::Never, _) => Sequel::Failed { verdict: Verdict::Never, code },
             (Restart::Always | Restart::OnFailure, _) => {
                 let slot = &mut kind.slots[super::index(key)];
@@ -107,7 +109,13 @@ impl Supervisor {
                     }
                 }
             }
+        };
+        let is_final = matches!(sequel, Sequel::Failed { .. });
+        if self.note_failure(key, is_final) {
+            let due = earliest(self.slot(key).last_start, now);
+            return Sequel::Again { due, delay_ms: millis(due - now) };
         }
+        sequel
     }
 
     /// Does what follows.

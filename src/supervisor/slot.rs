@@ -223,6 +223,11 @@ impl Slot {
         Slot { goal: Goal::Down, ..Slot::new(Phase::Stopped, edition) }
     }
 
+    /// What it failed by before does not count for what comes.
+    pub(super) fn renew_streak(&mut self) {
+        self.streak = Streak::default();
+    }
+
     /// It comes back into the formation: what it failed by before is forgotten.
     pub(super) fn renew(&mut self) {
         (self.streak, self.restarts) = (Streak::default(), 0);

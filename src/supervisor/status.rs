@@ -23,8 +23,6 @@ impl Supervisor {
     /// How well everything is.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
-        let essential = self.order.iter().map(|type_index| &self.types[*type_index]);
-        let essential = essential.filter(|kind| kind.newest().policy.essential && kind.wanted() > 0);
         let vitals = |kind: &Type| {
             let wanted = kind.wanted();
             let ready = kind.wanted_slots().filter(|slot| slot.is_ready()).count();
@@ -38,15 +36,34 @@ impl Supervisor {
         Vitals {
             draining: !matches!(self.course, Course::Up { .. }),
             started: self.started,
-            essential: essential.map(vitals).collect(),
+            essential: self.essential().map(vitals).collect(),
         }
     }
 
     /// Remembers that every essential type has enough ready instances, once that is so.
     pub(super) fn note_started(&mut self) {
-        if !self.started && matches!(self.course, Course::Up { .. }) {
-            self.started = self.vitals().essential.iter().all(|vitals| vitals.ready >= vitals.enough);
+        if self.started || !matches!(self.course, Course::Up { .. }) {
+            return;
         }
+        let enough = |kind: &Type| {
+            let spare = kind.newest().policy.rollout.max_unavailable as usize;
+            // One more than can be spared is enough to know.
+            kind.wanted_slots().filter(|slot| !slot.is_ready()).nth(spare).is_none()
+        };
+        let started = self.essential().all(enough);
+        self.started = started;
+    }
+
+    /// The essential types of which something shall run.
+    fn essential(&self) -> impl Iterator<Item = &Type> {
+        let listed = self.order.iter().map(|type_index| &self.types[*type_index]);
+        listed.filter(|kind| kind.newest().policy.essential && kind.wanted() > 0)
+    }
+
+    /// Whether the instances of a type are being replaced.
+    #[must_use]
+    pub fn is_rolling(&self, type_index: usize) -> bool {
+        self.rolling.contains(&type_index)
     }
 
     /// What has happened to the instances of each type so far, in Procfile order; last those that are not in it any more.
@@ -79,7 +96,7 @@ impl Supervisor {
     }
 
     /// Why a slot is not ready, where something is known of that.
-    fn reason(&self, key: SlotKey, slot: &Slot) -> Option<String> {
+    pub(super) fn reason(&self, key: SlotKey, slot: &Slot) -> Option<String> {
         let kind = &self.types[key.type_index];
         match &slot.phase {
             Phase::Waiting => {

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use supervise::api::{
-    Answer, ExitStatus, InstanceId, Notice, Pid, Process, Request, RequestId, Signal, Verb, When,
+    Answer, ExitStatus, InstanceId, Missing, Notice, Pid, ProbeKind, ProbeResult, Process, Request,
+    RequestId, Signal, Verb, When,
 };
-use supervise::app::Policy;
+use supervise::app::{Policy, Timing};
 use supervise::supervisor::{
-    Action, Event, FoundBy, Habits, Member, Probes, SlotKey, SpawnError, SpawnErrorKind, Surge, Time, Whom,
+    Action, Event, FoundBy, Habits, Member, Need, Probes, Probing, SlotKey, Source, SpawnError,
+    SpawnErrorKind, Surge, Time, Whom,
 };
 
 use crate::ledger::Checked;
@@ -23,13 +25,15 @@ pub(crate) struct World {
     scripts: BTreeMap<SlotKey, VecDeque<Script>>,
     habit: BTreeMap<usize, Script>,
     beings: BTreeMap<InstanceId, Being>,
-    agenda: BTreeMap<(Time, u64), Death>,
+    agenda: BTreeMap<(Time, u64), Happening>,
     inbox: VecDeque<Event>,
     unanswered: Vec<Event>,
     next_number: i32,
     next_death: u64,
     next_request: u64,
     exit: Option<u8>,
+    /// From then on the backing services answer.
+    pub(crate) services_from: Time,
     /// Every event with its time, and every action that followed.
     pub(crate) history: Vec<(Time, Event)>,
     pub(crate) actions: Vec<Action>,
@@ -48,6 +52,16 @@ pub(crate) struct Script {
     /// So many are born while the first SIGKILL is on its way.
     pub(crate) born_while_killing: u32,
     pub(crate) signals: Signals,
+    /// What it answers to a probe; well, where nothing is said.
+    pub(crate) answers: BTreeMap<ProbeKind, Answers>,
+}
+
+/// What an instance answers to a probe, one try after the other; the last answer is repeated.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    /// How long each takes.
+    pub(crate) takes: Duration,
+    pub(crate) results: Vec<bool>,
 }
 
 /// What becomes of a spawn.
@@ -101,6 +115,15 @@ struct Being {
     members: BTreeMap<Pid, Descendant>,
     born_while_killing: u32,
     signals: Signals,
+    answers: BTreeMap<ProbeKind, Answers>,
+}
+
+/// Something that happens by itself.
+#[derive(Clone, Debug)]
+enum Happening {
+    Death(Death),
+    /// A probe or a service was answered.
+    Answer(Event),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +150,19 @@ impl Script {
             descendants: Vec::new(),
             born_while_killing: 0,
             signals: Signals::Reach,
+            answers: BTreeMap::new(),
         }
+    }
+
+    /// It answers a probe so, at once.
+    pub(crate) fn answering(self, probe: ProbeKind, results: &[bool]) -> Script {
+        self.answering_after(Duration::ZERO, probe, results)
+    }
+
+    /// It takes so long to answer a probe so.
+    pub(crate) fn answering_after(mut self, takes: Duration, probe: ProbeKind, results: &[bool]) -> Script {
+        self.answers.insert(probe, Answers { takes, results: results.to_vec() });
+        self
     }
 
     /// Its leader exits by itself.
@@ -187,6 +222,33 @@ pub(crate) fn after(member: Member, first: &[&str]) -> Member {
     Member { after: first.collect(), ..member }
 }
 
+/// The same, which is asked.
+pub(crate) fn probed(mut member: Member, probe: ProbeKind, timing: Timing) -> Member {
+    let rule = Some(Probing { source: Source::Asked, timing });
+    match probe {
+        ProbeKind::Startup => member.probes.startup = rule,
+        ProbeKind::Readiness => member.probes.readiness = rule,
+        ProbeKind::Liveness => member.probes.liveness = rule,
+    }
+    member
+}
+
+/// The same, which says so by itself.
+pub(crate) fn telling(member: Member, probe: ProbeKind, timing: Timing) -> Member {
+    let mut member = probed(member, probe, timing);
+    let rules = [&mut member.probes.startup, &mut member.probes.readiness, &mut member.probes.liveness];
+    if let Some(rule) = &mut *rules[probe as usize] {
+        rule.source = Source::Told;
+    }
+    member
+}
+
+/// The same, which needs a backing service.
+pub(crate) fn needing(mut member: Member, wait: Duration) -> Member {
+    member.needs.push(Need { service: "DATABASE_URL".to_owned(), wait });
+    member
+}
+
 /// The same with another policy.
 pub(crate) fn with(mut member: Member, change: impl FnOnce(&mut Policy)) -> Member {
     change(&mut member.policy);
@@ -225,6 +287,7 @@ impl World {
             next_death: 0,
             next_request: 0,
             exit: None,
+            services_from: Time::ZERO,
             history: Vec::new(),
             actions: Vec::new(),
             said: Vec::new(),
@@ -334,8 +397,11 @@ impl World {
         let Some(moment) = self.next_moment() else { return };
         self.now = self.now.max(moment);
         let happens = self.agenda.first_key_value().is_some_and(|((time, _), _)| *time <= self.now);
-        if happens && let Some((_, death)) = self.agenda.pop_first() {
-            self.die(death);
+        if happens && let Some((_, happening)) = self.agenda.pop_first() {
+            match happening {
+                Happening::Death(death) => self.die(death),
+                Happening::Answer(event) => self.tell(event),
+            }
         } else {
             self.tell(Event::Woke);
         }
@@ -360,6 +426,14 @@ impl World {
     pub(crate) fn notices(&self) -> impl Iterator<Item = &Notice> {
         self.actions.iter().filter_map(|action| match action {
             Action::Announce { notice, .. } => Some(notice),
+            _ => None,
+        })
+    }
+
+    /// Every start, in order: where, and of which edition.
+    pub(crate) fn spawned(&self) -> impl Iterator<Item = (SlotKey, usize)> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Spawn { slot, edition, .. } => Some((*slot, *edition)),
             _ => None,
         })
     }
@@ -404,7 +478,15 @@ impl World {
                 self.inbox.push_back(Event::Remaining { slot: *slot, instance: *instance, living });
             }
             Action::Exit { code, .. } => self.exit = Some(*code),
-            Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
+            Action::Probe { slot, instance, probe } => self.probe(*slot, *instance, *probe),
+            Action::Ask { type_index, edition } => {
+                let needs = self.core.needs(*type_index, *edition);
+                let missing = |service| Missing { service, place: "there".into(), why: "refused".into() };
+                let missing = needs.into_iter().filter(|_| self.now < self.services_from).map(missing);
+                let answer = Event::Asked { type_index: *type_index, missing: missing.collect() };
+                self.schedule(Duration::ZERO, Happening::Answer(answer));
+            }
+            Action::Revert { .. } => {}
             Action::Pass { .. }
             | Action::Reread
             | Action::Adopt
@@ -436,16 +518,31 @@ impl World {
             members,
             born_while_killing: script.born_while_killing,
             signals: script.signals,
+            answers: script.answers,
         };
         self.beings.insert(instance, being);
         if let Some((after, status)) = script.ends {
-            self.schedule(after, Death { instance, pid: leader, status });
+            self.schedule(after, Happening::Death(Death { instance, pid: leader, status }));
         }
         let answer = Event::Spawned { slot, instance, pid: leader };
         match script.birth {
             Birth::RunsUnanswered => self.unanswered.push(answer),
             Birth::Runs | Birth::Fails(_) => self.inbox.push_back(answer),
         }
+    }
+
+    fn probe(&mut self, slot: SlotKey, instance: InstanceId, probe: ProbeKind) {
+        let Some(being) = self.beings.get_mut(&instance) else { return };
+        let (takes, passes) = match being.answers.get_mut(&probe) {
+            None => (Duration::ZERO, true),
+            Some(Answers { takes, results }) => {
+                let next = if results.len() > 1 { results.remove(0) } else { results[0] };
+                (*takes, next)
+            }
+        };
+        let why = "refused".to_owned();
+        let result = if passes { ProbeResult::Passed } else { ProbeResult::Failed { why } };
+        self.schedule(takes, Happening::Answer(Event::Probed { slot, instance, probe, result }));
     }
 
     fn send(
@@ -479,7 +576,7 @@ impl World {
             })
             .collect();
         for (delay, death) in deaths {
-            self.schedule(delay, death);
+            self.schedule(delay, Happening::Death(death));
         }
     }
 
@@ -493,10 +590,10 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, delay: Duration, death: Death) {
+    fn schedule(&mut self, delay: Duration, happening: Happening) {
         // In the order in which they were decided, where they fall together.
         self.next_death += 1;
-        self.agenda.insert((self.now + delay, self.next_death), death);
+        self.agenda.insert((self.now + delay, self.next_death), happening);
     }
 
     fn die(&mut self, Death { instance, pid, status }: Death) {

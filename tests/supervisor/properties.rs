@@ -3,25 +3,27 @@
 //! Some are those of a world, whatever its processes do and however late it is looked after; they all end. Others
 //! are nobody's: facts in any order, of instances that are there, were there or never will be.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use supervise::api::{
-    Change, ExitStatus, InstanceId, Manner, Notice, Pid, Process, RequestId, Signal, State, Target, Verb,
-    When,
+    Change, ExitStatus, InstanceId, Manner, Notice, Pid, ProbeKind, Process, RequestId, Signal, State,
+    Target, Verb, When, Word,
 };
-use supervise::app::{Backoff, Leftovers, Policy, Restart, Rollout, StopScope};
+use supervise::app::{Backoff, Leftovers, Policy, Restart, Rollout, StopScope, Timing};
 use supervise::supervisor::{
-    Event, FailFast, FoundBy, Habits, Hangup, Init, Member, Program, Reread, SlotKey, SpawnError,
-    SpawnErrorKind, Supervisor, Terminal, Time,
+    Event, FailFast, FoundBy, Habits, Hangup, Init, Member, Probes, Probing, Program, Reread, SlotKey,
+    Source, SpawnError, SpawnErrorKind, Supervisor, Surge, Terminal, Time,
 };
 
 use crate::fake_host::{
-    Birth, Descendant, Nature, Place, Script, Signals, World, after, member, ms, obeys_after, slot, with,
+    Answers, Birth, Descendant, Nature, Place, Script, Signals, World, after, member, ms, needing,
+    obeys_after, slot, with,
 };
 use crate::ledger::Checked;
 
@@ -31,6 +33,8 @@ struct Plan {
     members: Vec<Member>,
     habits: Habits,
     seed: u64,
+    /// From then on the backing services answer.
+    services_from: Duration,
     /// By type and slot, one after the other.
     lives: Vec<(usize, u32, Script)>,
     outside: Vec<(Duration, Outside)>,
@@ -49,6 +53,8 @@ enum Outside {
     Again(Index),
     /// Somebody asks for something, and is answered at once or when it has happened.
     Ask(Verb, When),
+    /// Whoever lives in one of the slots says something of itself.
+    Word(Index, Word),
     /// Where the files are being read again: what they say.
     Files(Vec<(u32, Program)>),
 }
@@ -68,34 +74,69 @@ fn policy() -> impl Strategy<Value = Policy> {
         select(vec![0, 300, 1_000, LONGEST_DRAIN]),
         select(vec![StopScope::Leader, StopScope::Group]),
         select(vec![Leftovers::Stop, Leftovers::Stop, Leftovers::Leave]),
+        rollout(),
     )
-        .prop_map(|(restart, backoff, essential, drain, stop_scope, leftovers)| {
+        .prop_map(|(restart, backoff, essential, drain, stop_scope, leftovers, rollout)| {
             let (first, max, reset_after, give_up_after) = backoff;
             let backoff = Backoff { first, max, reset_after, give_up_after };
             let (drain, stop_signal) = (ms(drain), Signal::QUIT);
-            Policy {
-                restart,
-                backoff,
-                essential,
-                drain,
-                stop_signal,
-                stop_scope,
-                leftovers,
-                rollout: Rollout::default(),
-            }
+            Policy { restart, backoff, essential, drain, stop_signal, stop_scope, leftovers, rollout }
         })
 }
 
+fn rollout() -> impl Strategy<Value = Rollout> {
+    let room = select(vec![(1, 0), (1, 0), (2, 1), (0, 1), (0, 2)]);
+    (room, millis(0..=1_500), millis(500..=6_000)).prop_map(|(room, min_ready, progress_deadline)| {
+        let (max_surge, max_unavailable) = room;
+        Rollout { max_surge, max_unavailable, min_ready, progress_deadline }
+    })
+}
+
+fn probing() -> impl Strategy<Value = Option<Probing>> {
+    let timing = (millis(0..=500), millis(300..=2_500), 1_u32..=2, 1_u32..=3);
+    let rule = (select(vec![Source::Asked, Source::Asked, Source::Told]), timing).prop_map(
+        |(source, (initial_delay, period, success_threshold, failure_threshold))| Probing {
+            source,
+            timing: Timing {
+                initial_delay,
+                period,
+                success_threshold,
+                failure_threshold,
+                ..Timing::default()
+            },
+        },
+    );
+    weighted(0.3, rule)
+}
+
+fn probes() -> impl Strategy<Value = Probes> {
+    (probing(), probing(), probing()).prop_map(|(startup, readiness, liveness)| {
+        // Nobody says of itself that it is ready now and then.
+        let readiness = readiness.map(|rule| Probing { source: Source::Asked, ..rule });
+        Probes { startup, readiness, liveness }
+    })
+}
+
+fn answers() -> impl Strategy<Value = BTreeMap<ProbeKind, Answers>> {
+    let answers = (millis(0..=800), vec(any::<bool>(), 1..=6));
+    let answers = answers.prop_map(|(takes, results)| Answers { takes, results });
+    btree_map(select(ProbeKind::ALL.to_vec()), answers, 0..=3)
+}
+
 fn members() -> impl Strategy<Value = Vec<Member>> {
-    let one = (0_u32..=3, policy(), select(vec![FoundBy::Us, FoundBy::Shell]));
+    let surge = select(vec![Surge::Possible, Surge::Forbidden]);
+    let needs = weighted(0.2, millis(200..=3_000));
+    let one = (0_u32..=3, policy(), select(vec![FoundBy::Us, FoundBy::Shell]), probes(), surge, needs);
     let order = select(vec![&[][..], &[], &["web"], &["web", "worker"]]);
     (vec(one, 1..=3), order).prop_map(|(types, order)| {
         let named = ["web", "worker", "clock"].into_iter().zip(types);
         named
-            .map(|(name, (quantity, policy, found_by))| {
+            .map(|(name, (quantity, policy, found_by, probes, surge, needs))| {
                 // Whoever is named comes before the others, so that there is no circle.
                 let first: Vec<&str> = order.iter().copied().take_while(|first| *first != name).collect();
-                after(Member { policy, found_by, ..member(name, quantity) }, &first)
+                let kind = Member { policy, found_by, probes, surge, ..member(name, quantity) };
+                let kind = needs.map_or(kind.clone(), |wait| needing(kind, wait));
+                after(kind, &first)
             })
             .collect()
     })
@@ -140,14 +181,16 @@ fn script() -> impl Strategy<Value = Script> {
         vec(descendant, 0..=2),
         0_u32..=2,
         signals,
+        answers(),
     )
-        .prop_map(|(birth, ends, leader, descendants, born_while_killing, signals)| Script {
+        .prop_map(|(birth, ends, leader, descendants, born_while_killing, signals, answers)| Script {
             birth,
             ends,
             leader,
             descendants,
             born_while_killing,
             signals,
+            answers,
         })
 }
 
@@ -177,7 +220,17 @@ fn outside() -> impl Strategy<Value = Outside> {
             .prop_map(|(verb, when)| Outside::Ask(verb, when)),
         2 => vec((0_u32..=3, select(vec![Program::Same, Program::Changed])), 1..=4).prop_map(Outside::Files),
         1 => Just(Outside::NobodyWaits),
+        3 => (any::<Index>(), word()).prop_map(|(which, word)| Outside::Word(which, word)),
     ]
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let status = Word::Status("at work".to_owned());
+    select(vec![Word::Ready, Word::Ready, Word::Alive, Word::Failing, Word::Stopping, status])
+}
+
+fn manner() -> impl Strategy<Value = Manner> {
+    select(vec![Manner::AtOnce, Manner::Rolling])
 }
 
 fn target() -> impl Strategy<Value = Target> {
@@ -194,7 +247,8 @@ fn scale() -> impl Strategy<Value = Verb> {
 fn steer() -> impl Strategy<Value = Verb> {
     prop_oneof![
         3 => scale(),
-        2 => vec(target(), 0..=2).prop_map(|targets| Verb::Restart { targets, manner: Manner::AtOnce }),
+        3 => (vec(target(), 0..=2), manner())
+            .prop_map(|(targets, manner)| Verb::Restart { targets, manner }),
         2 => vec(target(), 0..=2).prop_map(|targets| Verb::Stop { targets }),
     ]
 }
@@ -215,13 +269,15 @@ fn plan() -> impl Strategy<Value = Plan> {
         members(),
         habits(),
         any::<u64>(),
+        millis(0..=5_000),
         vec((0_usize..3, 1_u32..=3, script()), 0..24),
         vec((millis(0..=2_500), outside()), 0..12),
     )
-        .prop_map(|(members, habits, seed, lives, outside)| Plan {
+        .prop_map(|(members, habits, seed, services_from, lives, outside)| Plan {
             members,
             habits,
             seed,
+            services_from,
             lives,
             outside,
         })
@@ -230,6 +286,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 /// Plays a plan up to the last thing that comes from outside.
 fn play(plan: &Plan) -> World {
     let mut world = World::seeded(plan.members.clone(), plan.habits, plan.seed);
+    world.services_from = Time::ZERO + plan.services_from;
     for (type_index, number, script) in &plan.lives {
         world = world.script(slot(*type_index, *number), [script.clone()]);
     }
@@ -256,6 +313,13 @@ fn play(plan: &Plan) -> World {
                     program: if type_index < known { *program } else { Program::Changed },
                 };
                 world.tell(Event::Reread { types: types.iter().enumerate().map(reread).collect() });
+            }
+            Outside::Word(which, word) => {
+                let alive: Vec<(InstanceId, SlotKey)> = world.core.alive().collect();
+                if !alive.is_empty() {
+                    let (instance, slot) = alive[which.index(alive.len())];
+                    world.tell(Event::Told { slot, instance, word: word.clone() });
+                }
             }
             Outside::NobodyWaits => {
                 world

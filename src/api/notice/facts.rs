@@ -12,6 +12,7 @@ pub type Fact = (&'static str, Value);
 impl Notice {
     /// What it adds to its JSON object, beside `event`, `process`, `type`, `pid` and `message`.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "the facts of each notice, side by side")]
     pub fn facts(&self) -> Vec<Fact> {
         match self {
             Notice::Formation { counts } => vec![("formation", counted(counts))],

@@ -79,10 +79,7 @@ impl fmt::Display for Notice {
                         write!(f, "one after the other, {at_a_time} at a time")
                     }
                     RolloutWay::Away => {
-                        write!(
-                            f,
-                            "in its place: nobody is there until it is back (`listen` or `port: false` would let the new one come first)"
-                        )
+                        write!(f, "in its place: nobody is there until the new one is ready")
                     }
                 }
             }
@@ -93,9 +90,8 @@ impl fmt::Display for Notice {
                 write!(f, "{process_type}: all replaced after {}", millis(*took_ms))
             }
             Notice::TurnedBack { process_type, slot, reason } => {
-                match slot {
-                    Some(slot) => write!(f, "{slot} decides it: ")?,
-                    None => {}
+                if let Some(slot) = slot {
+                    write!(f, "{slot} decides it: ")?;
                 }
                 write!(f, "the new {process_type} is turned back, {reason}")
             }

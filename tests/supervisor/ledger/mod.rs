@@ -3,6 +3,7 @@
 //! The ledger believes nothing that it can know by itself. Who is alive, when a deadline is, how long a backoff may
 //! be and which code is right are worked out here a second time, from the events alone.
 
+mod pulse;
 mod requests;
 mod rules;
 
@@ -15,6 +16,8 @@ use supervise::app::Leftovers;
 use supervise::supervisor::{
     Action, Event, FoundBy, Habits, Member, Phase, Program, Reread, SlotKey, Supervisor, Terminal, Time,
 };
+
+use pulse::Pulse;
 
 /// A supervisor under supervision.
 #[derive(Clone, Debug)]
@@ -35,6 +38,12 @@ struct Rules {
 impl Rules {
     fn member(&self, key: SlotKey, edition: usize) -> &Member {
         &self.editions[key.type_index][edition]
+    }
+
+    /// An earlier edition holds again.
+    fn revert(&mut self, type_index: usize, edition: usize) {
+        let earlier = self.editions[type_index][edition].clone();
+        self.editions[type_index].push(earlier);
     }
 
     /// The files were read again, and hold.
@@ -74,6 +83,10 @@ pub(crate) struct Ledger {
     /// Requests without an answer so far.
     asked: BTreeSet<RequestId>,
     reading: bool,
+    /// The types whose services are being asked.
+    asking: BTreeSet<usize>,
+    /// The types whose services answered when they were asked last.
+    supplied: BTreeSet<usize>,
     /// The drain that a shutdown asked for.
     drain: Option<Duration>,
     /// The shortest that was asked for when the end had begun.
@@ -128,6 +141,7 @@ struct Life {
     killed: Option<Time>,
     stuck: Option<Time>,
     waits: Waits,
+    pulse: Pulse,
 }
 
 /// Whether anybody still waits for the end of a life.
@@ -136,6 +150,13 @@ enum Waits {
     StillOn,
     /// It survived SIGKILL, and the shutdown goes on without it: that is final, whatever becomes of it.
     NoMore,
+}
+
+impl Life {
+    /// Whether its leader lives and nobody asked it to end.
+    fn works(&self) -> bool {
+        self.stage == Stage::Led && self.deadline.is_none() && self.killed.is_none()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +230,8 @@ impl Checked {
             planned: (0..).zip(members.iter().map(|member| member.quantity)).collect(),
             asked: BTreeSet::new(),
             reading: false,
+            asking: BTreeSet::new(),
+            supplied: BTreeSet::new(),
             drain: None,
             longest: None,
             newest: 0,
@@ -224,6 +247,7 @@ impl Checked {
         let course = self.ledger.course;
         let was_over = course == Course::Over;
         let told = self.ledger.note(&self.rules, now, event);
+        let rolled: BTreeSet<usize> = self.rolling();
         let before = (told == Told::Late || was_over).then(|| format!("{:?}", self.supervisor));
         let actions = self.supervisor.handle(now, event.clone());
         if let Some(before) = before {
@@ -233,7 +257,22 @@ impl Checked {
         if actions.contains(&Action::Adopt)
             && let Event::Reread { types } = event
         {
+            for Reread { type_index, member, program } in types {
+                let newest = self.rules.editions.get(*type_index).map_or(0, |known| known.len() - 1);
+                let lives = self.ledger.lives.iter_mut();
+                let lives =
+                    lives.filter(|(key, life)| key.type_index == *type_index && life.edition == newest);
+                for (key, life) in lives.filter(|(_, life)| *program == Program::Same && life.works()) {
+                    let before = self.rules.member(*key, life.edition).probes;
+                    life.pulse.amend(&before, &member.probes, now);
+                }
+            }
             Rc::make_mut(&mut self.rules).adopt(types);
+        }
+        for action in &actions {
+            if let Action::Revert { type_index, edition } = action {
+                Rc::make_mut(&mut self.rules).revert(*type_index, *edition);
+            }
         }
         let names: BTreeMap<SlotName, SlotKey> = actions
             .iter()
@@ -243,7 +282,8 @@ impl Checked {
             })
             .map(|name| (name.clone(), self.key(name)))
             .collect();
-        let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names };
+        let rolling = rolled.union(&self.rolling()).copied().collect();
+        let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names, rolling };
         self.ledger.note_gates(&self.rules, now);
         self.ledger.check_actions(&step);
         self.ledger.note_request(&step, &self.supervisor);
@@ -253,6 +293,16 @@ impl Checked {
         self.ledger.check_state(&step, &self.supervisor);
         self.ledger.note_gates(&self.rules, now);
         actions
+    }
+
+    /// The backing services that an edition of a type needs.
+    pub(crate) fn needs(&self, type_index: usize, edition: usize) -> Vec<String> {
+        let needs = &self.rules.editions[type_index][edition].needs;
+        needs.iter().map(|need| need.service.clone()).collect()
+    }
+
+    fn rolling(&self) -> BTreeSet<usize> {
+        (0..self.rules.editions.len()).filter(|index| self.supervisor.is_rolling(*index)).collect()
     }
 
     /// Whether descendants of this slot's instances are let be.
@@ -294,6 +344,8 @@ struct Step<'a> {
     event: &'a Event,
     actions: &'a [Action],
     names: &'a BTreeMap<SlotName, SlotKey>,
+    /// The types whose instances were or are being replaced.
+    rolling: BTreeSet<usize>,
 }
 
 impl Step<'_> {
@@ -313,7 +365,34 @@ impl Ledger {
             life.filter(|life| life.instance == instance && life.waits == Waits::StillOn)
         };
         match *event {
-            Event::Woke | Event::Withheld { .. } | Event::ReaderGone | Event::Asked { .. } => Told::Other,
+            Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Asked { type_index, ref missing } => {
+                if !self.asking.remove(&type_index) {
+                    return Told::Late;
+                }
+                if missing.is_empty() {
+                    self.supplied.insert(type_index);
+                } else {
+                    self.supplied.remove(&type_index);
+                }
+                Told::Other
+            }
+            Event::Probed { slot, instance, probe, ref result } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.works() {
+                    let probes = rules.member(slot, life.edition).probes;
+                    self.life(slot, instance).pulse.note_result(&probes, now, probe, result);
+                }
+                Told::Other
+            }
+            Event::Told { slot, instance, ref word } => {
+                let Some(life) = of(self, slot, instance) else { return Told::Late };
+                if life.works() {
+                    let probes = rules.member(slot, life.edition).probes;
+                    self.life(slot, instance).pulse.note_word(&probes, now, word);
+                }
+                Told::Other
+            }
             Event::Requested { id, ref request } => {
                 if self.course != Course::Over {
                     self.note_asked(now, id, request);
@@ -332,16 +411,16 @@ impl Ledger {
                 self.note_signal(rules, now, signal);
                 Told::Other
             }
-            Event::Probed { slot, instance, .. }
-            | Event::Told { slot, instance, .. }
-            | Event::PortTaken { slot, instance, .. }
-            | Event::SignalRefused { slot, instance, .. } => {
+            Event::PortTaken { slot, instance, .. } | Event::SignalRefused { slot, instance, .. } => {
                 of(self, slot, instance).map_or(Told::Late, |_| Told::Other)
             }
             Event::Spawned { slot, instance, .. } => {
                 let Some(life) = of(self, slot, instance) else { return Told::Late };
                 if life.stage == Stage::Ordered {
-                    self.life(slot, instance).stage = Stage::Led;
+                    let probes = rules.member(slot, life.edition).probes;
+                    let life = self.life(slot, instance);
+                    (life.stage, life.pulse) = (Stage::Led, Pulse::newborn(&probes, now));
+                    let life = *life;
                     // Ordered a moment ago, but born only now.
                     self.place(slot).last_start = Some(now);
                     if rules.member(slot, life.edition).found_by == FoundBy::Us {
@@ -371,17 +450,22 @@ impl Ledger {
                 if life.stage != Stage::Led {
                     return Told::Other;
                 }
-                let own = life.deadline.is_none() && life.killed.is_none();
-                let uptime = now - life.since;
+                let own =
+                    life.pulse.condemned.is_some() || (life.deadline.is_none() && life.killed.is_none());
+                let uptime = life.pulse.condemned.unwrap_or(now) - life.since;
                 if own {
-                    self.place(slot).last_code = status.shell_code();
+                    let code = if life.pulse.condemned.is_some() { 1 } else { status.shell_code() };
+                    self.place(slot).last_code = code;
                 }
                 let leftovers = rules.member(slot, life.edition).policy.leftovers;
                 if living.is_empty() || leftovers == Leftovers::Leave {
                     self.lives.remove(&slot);
-                    if own { Told::OwnEnd(slot, uptime) } else { Told::Other }
+                    let counts = life.pulse.condemned.is_none()
+                        || (self.course == Course::Up && !self.place(slot).held);
+                    if own && counts { Told::OwnEnd(slot, uptime) } else { Told::Other }
                 } else {
-                    self.life(slot, instance).stage = Stage::Orphaned { own, since: now };
+                    let since = life.pulse.condemned.unwrap_or(now);
+                    self.life(slot, instance).stage = Stage::Orphaned { own, since };
                     Told::Other
                 }
             }

@@ -1,9 +1,9 @@
 //! What was asked for, in the books: whom it concerned, and what the formation shall be since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use supervise::api::{Change, Notice, Request, RequestId, Verb, When};
-use supervise::supervisor::{Action, Event, Program, Reread, SlotKey, Supervisor, Time};
+use supervise::api::{Change, Notice, Refusal, Request, RequestId, Verb, When};
+use supervise::supervisor::{Action, Event, Goal, Program, Reread, SlotKey, Supervisor, Time};
 
 use super::{Course, Ledger, Rest, Says, Stage, Step};
 
@@ -28,7 +28,13 @@ impl Ledger {
     pub(super) fn note_request(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         match step.event {
             Event::Requested { id, request } => {
-                let refused = |action: &Action| matches!(action, Action::Reply { id: other, answer: Err(_) } if other == id);
+                // What it led to may have begun the end, and then nobody is told that it was done.
+                let refused = |action: &Action| match action {
+                    Action::Reply { id: other, answer: Err(refusal) } => {
+                        other == id && *refusal != Refusal::ShuttingDown
+                    }
+                    _other => false,
+                };
                 if !step.actions.iter().any(refused) && step.course == Course::Up {
                     self.accept(step, &request.verb, supervisor);
                 }
@@ -113,14 +119,50 @@ impl Ledger {
         self.counts.insert(type_index, (after, says));
     }
 
+    /// What ran before runs again: who is not alive begins with a new streak.
+    pub(super) fn begin_anew(&mut self, type_index: usize) {
+        let (count, _) = self.counts.get(&type_index).copied().unwrap_or((0, Says::Plan));
+        for number in 1..=count {
+            let key = SlotKey { type_index, number };
+            let place = *self.place(key);
+            if !place.held && place.verdict != Some(Rest::Completed) && !self.lives.contains_key(&key) {
+                self.raise(key);
+            }
+        }
+    }
+
+    /// Slots above the count are there as long as a rollout wants them.
+    pub(super) fn note_surge(&mut self, supervisor: &Supervisor) {
+        let above = |key: &SlotKey| {
+            let count = self.counts.get(&key.type_index);
+            count.is_none_or(|(count, _)| key.number > *count)
+        };
+        let wanted: BTreeSet<SlotKey> =
+            supervisor.slots().filter(|(_, slot)| slot.goal() == Goal::Up).map(|(key, _)| key).collect();
+        let there: BTreeSet<SlotKey> = supervisor.slots().map(|(key, _)| key).collect();
+        let known: Vec<SlotKey> = self.places.keys().copied().filter(above).collect();
+        for key in known {
+            if !wanted.contains(&key) {
+                self.place(key).held = true;
+                if !there.contains(&key) {
+                    self.place(key).verdict = None;
+                    self.failures.retain(|(failed, _)| *failed != key);
+                }
+            } else if self.place(key).held {
+                self.raise(key);
+            }
+        }
+    }
+
     fn raise(&mut self, key: SlotKey) {
         let place = self.place(key);
         (place.held, place.failures, place.shortages, place.verdict) = (false, 0, 0, None);
         self.failures.retain(|(failed, _)| *failed != key);
-        if let Some(life) = self.lives.get_mut(&key)
-            && let Stage::Orphaned { own, .. } = &mut life.stage
-        {
-            *own = false;
+        if let Some(life) = self.lives.get_mut(&key) {
+            life.pulse.condemned = None;
+            if let Stage::Orphaned { own, .. } = &mut life.stage {
+                *own = false;
+            }
         }
     }
 

@@ -6,11 +6,13 @@ use supervise::api::InstanceId;
 use supervise::api::{Cause, Notice, Signal, Then, TypeName, Verb, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
-    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Phase, READY_AFTER,
-    STARTS_PER_STEP, STUCK_AFTER, SlotKey, Supervisor, Time, Whom,
+    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Goal, Hangup, Init, Member, Phase,
+    STARTS_PER_STEP, STUCK_AFTER, Slot, SlotKey, Supervisor, Surge, Time, Whom,
 };
 
-use super::{Begun, Course, Force, Haste, Ledger, Life, Pipes, Rest, Rules, Says, Stage, Step, Told, Waits};
+use super::{
+    Begun, Course, Force, Haste, Ledger, Life, Pipes, Pulse, Rest, Rules, Says, Stage, Step, Told, Waits,
+};
 
 impl Ledger {
     /// Each action, in order, against what is known.
@@ -68,7 +70,18 @@ impl Ledger {
                 }
                 Action::Announce { notice, .. } => self.note_notice(step, notice),
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
-                Action::Probe { .. } | Action::Ask { .. } | Action::Revert { .. } => {}
+                Action::Probe { slot, instance, probe } => {
+                    let life = self.life(*slot, *instance);
+                    assert!(life.works(), "who ends is not asked how it is: {action:?}");
+                    let probes = step.rules.member(*slot, life.edition).probes;
+                    life.pulse.ask(&probes, step.now, *probe);
+                }
+                Action::Ask { type_index, edition } => {
+                    let editions = &step.rules.editions[*type_index];
+                    assert_eq!(edition + 1, editions.len(), "what is asked is what the newest needs");
+                    assert!(self.asking.insert(*type_index), "a type's services are asked one time at once");
+                }
+                Action::Revert { .. } => {}
                 Action::Pass { .. } | Action::Resume => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
                 Action::Exit { farewell, .. } => {
@@ -86,8 +99,20 @@ impl Ledger {
     fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId, edition: usize) {
         assert_eq!(edition + 1, step.rules.editions[slot.type_index].len(), "what is started is the newest");
         let (count, _) = self.counts[&slot.type_index];
-        assert!(slot.number <= count, "{slot:?} is started, and there shall be {count}");
-        assert!(!self.place(slot).held, "{slot:?} is started, and was asked to stop");
+        let member = &step.rules.editions[slot.type_index][edition];
+        let surge = match member.surge {
+            Surge::Possible if step.rolling.contains(&slot.type_index) => {
+                let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(count));
+                member.policy.rollout.max_surge.min(room)
+            }
+            Surge::Possible | Surge::Forbidden => 0,
+        };
+        assert!(slot.number <= count + surge, "{slot:?} is started, and there shall be {count}");
+        assert!(
+            member.needs.is_empty() || self.supplied.contains(&slot.type_index),
+            "{slot:?} lacks a service"
+        );
+        assert!(slot.number > count || !self.place(slot).held, "{slot:?} is started, and was asked to stop");
         let waits = step.rules.editions[slot.type_index].iter().any(|member| !member.after.is_empty());
         assert!(!waits || self.open.contains(&slot.type_index), "{slot:?} is started before its turn");
         self.place(slot).edition = edition;
@@ -111,6 +136,7 @@ impl Ledger {
             killed: None,
             stuck: None,
             waits: Waits::StillOn,
+            pulse: Pulse::default(),
         };
         assert!(self.lives.insert(slot, life).is_none(), "at most one live instance in a slot: {slot:?}");
     }
@@ -139,7 +165,8 @@ impl Ledger {
                     Event::LeaderExited { slot, .. }
                     | Event::SpawnFailed { slot, .. }
                     | Event::Remaining { slot, .. } => ledger.place(*slot).last_code,
-                    other => panic!("{other:?} is no failure"),
+                    // Who lacks a service, or is blocked, fails without an event of its own.
+                    _other => ledger.failures.last().map_or(1, |(_, code)| *code),
                 };
                 let begun = match cause {
                     Cause::Signal(Signal::INT) => Begun::Asked(130),
@@ -148,8 +175,25 @@ impl Ledger {
                 };
                 self.course = Course::Ending { since: step.now, begun, force: Force::Unused };
             }
+            Notice::Unwell { slot, probe, .. } => {
+                let life = self.lives.get_mut(&step.names[slot]).expect("unwell and not alive");
+                life.pulse.condemn(step.now, *probe);
+            }
+            Notice::NotStarted { slot, .. } if *step.event == Event::Woke => {
+                // A service did not answer in time.
+                let place = self.place(step.names[slot]);
+                (place.last_code, place.shortages) = (1, 0);
+                place.failures += 1;
+            }
             Notice::Completed { slot } => self.place(step.names[slot]).verdict = Some(Rest::Completed),
-            Notice::Failed { slot, .. } => {
+            Notice::Failed { slot, reason } => {
+                if let Verdict::Blocked { by } = reason {
+                    let named = |editions: &Vec<Member>| editions[0].name == *by;
+                    let first = step.rules.editions.iter().position(named).expect("a known type");
+                    let of_first = |(key, _): &&(SlotKey, u8)| key.type_index == first;
+                    let (_, code) = *self.failures.iter().find(of_first).expect("it has failed");
+                    self.place(step.names[slot]).last_code = code;
+                }
                 self.place(step.names[slot]).verdict = Some(Rest::Failed);
                 let place = *self.place(step.names[slot]);
                 self.failures.push((step.names[slot], place.last_code));
@@ -245,7 +289,11 @@ impl Ledger {
                 self.ran.insert(key.type_index);
             }
             if unusable && !self.ran.contains(&key.type_index) {
-                assert_eq!(verdict, Some(Verdict::NeverRan), "at the first start that is final");
+                let turned_back = step.rolling.contains(&key.type_index) && verdict.is_none();
+                assert!(
+                    turned_back || verdict == Some(Verdict::NeverRan),
+                    "at the first start that is final"
+                );
                 return;
             }
             match (policy.restart, code, verdict.clone()) {
@@ -253,16 +301,24 @@ impl Ledger {
                     assert_eq!((phase, verdict), (&Phase::Completed, None));
                     return;
                 }
+                (Restart::Never, _, None) if step.rolling.contains(&key.type_index) => return,
                 (Restart::Never, _, verdict) => {
                     assert_eq!(verdict, Some(Verdict::Never));
                     return;
                 }
                 (Restart::Always | Restart::OnFailure, _, _) => {}
             }
+            if step.rolling.contains(&key.type_index) && !matches!(phase, Phase::Backoff { .. }) {
+                place.failures += 1;
+                return;
+            }
             place.shortages = 0;
             place.failures = if uptime >= policy.backoff.reset_after { 1 } else { place.failures + 1 };
             let failures = place.failures;
             if policy.backoff.give_up_after > 0 && failures >= policy.backoff.give_up_after {
+                if step.rolling.contains(&key.type_index) && verdict.is_none() {
+                    return;
+                }
                 assert_eq!(verdict, Some(Verdict::GaveUp { failures }));
                 return;
             }
@@ -299,10 +355,7 @@ impl Ledger {
         let there = |ledger: &Ledger, key: SlotKey| {
             let place = ledger.places.get(&key).copied().unwrap_or_default();
             match ledger.lives.get(&key) {
-                Some(life) => {
-                    let well = life.stage == Stage::Led && life.deadline.is_none() && life.killed.is_none();
-                    well && place.last_start.is_some_and(|start| start + READY_AFTER <= now)
-                }
+                Some(life) => life.works() && life.pulse.is_ready(now),
                 None => place.verdict == Some(Rest::Completed),
             }
         };
@@ -320,8 +373,51 @@ impl Ledger {
         }
     }
 
+    /// Nobody at work is replaced where fewer would be left than were promised.
+    fn check_rollouts(&self, step: &Step<'_>, supervisor: &Supervisor) {
+        let by_itself = match step.event {
+            Event::Requested { .. } | Event::Reread { .. } | Event::Received(_) | Event::ReaderGone => false,
+            _other => self.course == Course::Up,
+        };
+        let replaced = |action: &Action| match action {
+            Action::Stop { slot, target: Whom::Leader | Whom::Group, .. } => {
+                let life = self.lives.get(slot).filter(|life| life.stage == Stage::Led)?;
+                let (count, _) = *self.counts.get(&slot.type_index)?;
+                // Who is one too many ends when all others are ready.
+                let at_work = life.pulse.condemned.is_none() && life.pulse.is_ready(step.now);
+                (at_work && slot.number <= count).then_some(slot.type_index)
+            }
+            _other => None,
+        };
+        for type_index in step.actions.iter().filter_map(replaced).filter(|_| by_itself) {
+            assert!(step.rolling.contains(&type_index), "nobody asked for that: {:?}", step.actions);
+            let member = step.rules.editions[type_index].last().expect("an edition");
+            let (count, _) = self.counts[&type_index];
+            let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(count));
+            let surges = member.surge == Surge::Possible && member.policy.rollout.max_surge.min(room) > 0;
+            let away = member.policy.rollout.max_unavailable;
+            let away = if surges { away } else { away.max(1) };
+            let of_type = || supervisor.slots().filter(|(key, _)| key.type_index == type_index);
+            let at_rest = |slot: &Slot| matches!(slot.phase(), Phase::Completed | Phase::Failed);
+            let desired = of_type()
+                .filter(|(key, slot)| key.number <= count && slot.goal() == Goal::Up && !at_rest(slot))
+                .count();
+            let ready = of_type().filter(|(_, slot)| slot.is_ready()).count();
+            assert!(ready + away as usize >= desired, "{ready} of {desired} ready, {away} may be away");
+        }
+    }
+
     /// The supervisor's own view against this one.
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
+        for action in step.actions {
+            if let Action::Revert { type_index, .. } = action {
+                self.begin_anew(*type_index);
+            }
+        }
+        self.check_rollouts(step, supervisor);
+        if !step.rolling.is_empty() {
+            self.note_surge(supervisor);
+        }
         let deadline = supervisor.deadline();
         if self.course == Course::Over {
             assert_eq!(deadline, None, "nothing follows the exit");
@@ -360,11 +456,21 @@ impl Ledger {
                 (Course::Up, Phase::Stopped | Phase::Lost | Phase::Leaving { .. })
                 | (
                     Course::Ending { .. },
-                    Phase::Waiting | Phase::Pending { .. } | Phase::Backoff { .. } | Phase::Running { .. },
+                    Phase::Waiting
+                    | Phase::Needing { .. }
+                    | Phase::Pending { .. }
+                    | Phase::Backoff { .. }
+                    | Phase::Running { .. },
                 ) => {
                     panic!("{phase:?} while {:?}", self.course)
                 }
-                (Course::Up, Phase::Running { .. }) => running += 1,
+                (Course::Up, Phase::Running { .. }) => {
+                    running += 1;
+                    let life = self.lives.get(&key).expect("it runs");
+                    assert!(!slot.is_ready() || life.pulse.is_ready(step.now), "{key:?} {phase:?}: {life:?}");
+                    assert!(slot.is_ready() || !life.pulse.said_ready(), "{key:?} {phase:?}: {life:?}");
+                    assert!(!life.pulse.is_unwell(), "{key:?} is to be ended: {life:?}");
+                }
                 (
                     Course::Up,
                     Phase::Waiting
@@ -379,7 +485,9 @@ impl Ledger {
             }
         }
         let phases = supervisor.slots().map(|(_, slot)| slot.phase().deadline());
-        assert_eq!(deadline, phases.flatten().min(), "the agenda knows every deadline");
+        let next = phases.flatten().min();
+        let rolls = !step.rolling.is_empty() && deadline.is_some_and(|at| next.is_none_or(|next| at <= next));
+        assert!(deadline == next || rolls, "the agenda knows every deadline: {deadline:?} and {next:?}");
         if self.course == Course::Up && deadline.is_none() {
             let wanted: u32 = self.counts.values().map(|(count, _)| *count).sum();
             let surplus = supervisor.slots().filter(|(key, _)| {
@@ -393,5 +501,6 @@ impl Ledger {
 
 fn phase_of(supervisor: &Supervisor, key: SlotKey) -> &Phase {
     let mut slots = supervisor.slots();
-    slots.find(|(other, _)| *other == key).map(|(_, slot)| slot.phase()).expect("a slot of the formation")
+    // One that was there for a while only may be gone.
+    slots.find(|(other, _)| *other == key).map_or(&Phase::Stopped, |(_, slot)| slot.phase())
 }

@@ -6,6 +6,7 @@ mod ending;
 mod order;
 mod requests;
 mod restarting;
+mod rolling;
 mod signals;
 mod starting;
 mod stopping;
