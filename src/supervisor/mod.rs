@@ -25,6 +25,7 @@ mod request;
 mod rollout;
 mod scale;
 mod sequel;
+mod setback;
 mod settle;
 mod slot;
 mod status;

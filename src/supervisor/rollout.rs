@@ -11,13 +11,11 @@
 //!              turned back: the same, to what ran before, without a way back
 //! ```
 
-use crate::api::{InstanceId, Notice, Refusal, RolloutWay, Setback, SlotName, Will};
+use crate::api::{InstanceId, Notice, Refusal, RolloutWay, SlotName, Will};
 
 use super::course::Course;
 use super::request::Effects;
-use super::{
-    Condition, Goal, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Surge, Time, Type, index, millis,
-};
+use super::{Condition, Goal, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Surge, Time, Type, millis};
 
 /// One replacing of the instances of one type.
 #[derive(Clone, Debug)]
@@ -25,7 +23,7 @@ pub(super) struct Rollout {
     /// Counted up: who waits for it knows it by this.
     pub(super) id: u64,
     outdated: Outdated,
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
     began: Time,
     /// How many are to be replaced.
     instances: u32,
@@ -39,7 +37,7 @@ pub(super) struct Rollout {
 
 /// Who is to be replaced.
 #[derive(Clone, Debug)]
-enum Outdated {
+pub(super) enum Outdated {
     /// Whoever was born before; in these slots, or in all.
     Before(InstanceId, Option<Vec<u32>>),
     /// Whoever is of an edition between these two: what was turned back.
@@ -48,7 +46,7 @@ enum Outdated {
 
 /// What it is for.
 #[derive(Clone, Debug)]
-enum Purpose {
+pub(super) enum Purpose {
     /// Something new, which may turn out not to work.
     Forward {
         back: Back,
@@ -73,10 +71,6 @@ pub(super) enum Back {
     To(usize),
 }
 
-/// Fewer failures than this in a row are nothing yet, more than that are enough however many instances there are (Amazon
-/// ECS, "deployment circuit breaker").
-const FAILURES: std::ops::RangeInclusive<u32> = 3..=200;
-
 impl Rollout {
     fn is_outdated(&self, number: u32, slot: &Slot) -> bool {
         let Some(instance) = slot.phase.instance() else { return false };
@@ -89,7 +83,7 @@ impl Rollout {
     }
 
     /// Whether it does the work that is expected of it: a new one has to have been ready for a while.
-    fn is_available(&self, slot: &Slot, min_ready: std::time::Duration, now: Time) -> bool {
+    pub(super) fn is_available(&self, slot: &Slot, min_ready: std::time::Duration, now: Time) -> bool {
         match &slot.phase {
             Phase::Running { life, condition: Condition { readiness: Readiness::Ready { since }, .. } } => {
                 self.is_old(life.instance, slot) || now - *since >= min_ready
@@ -99,7 +93,7 @@ impl Rollout {
     }
 
     /// Whether it was there before.
-    fn is_old(&self, instance: InstanceId, slot: &Slot) -> bool {
+    pub(super) fn is_old(&self, instance: InstanceId, slot: &Slot) -> bool {
         match &self.outdated {
             Outdated::Before(first, _) => instance < *first,
             Outdated::Between(_, newest) => slot.edition < *newest,
@@ -161,7 +155,7 @@ impl Supervisor {
         effects
     }
 
-    fn begin_rollout(
+    pub(super) fn begin_rollout(
         &mut self,
         step: &Step,
         type_index: usize,
@@ -231,7 +225,12 @@ impl Supervisor {
     }
 
     /// Takes one rollout as far as it can go now; nothing is left of one that is over.
-    fn roll_type(&mut self, step: &mut Step, type_index: usize, mut rollout: Rollout) -> Option<Rollout> {
+    pub(super) fn roll_type(
+        &mut self,
+        step: &mut Step,
+        type_index: usize,
+        mut rollout: Rollout,
+    ) -> Option<Rollout> {
         let now = step.now;
         let rules = self.types[type_index].newest().policy.rollout;
         self.note_progress(step, type_index, &mut rollout);
@@ -240,6 +239,10 @@ impl Supervisor {
         }
 
         let wanted = self.types[type_index].wanted();
+        // Fewer may be wanted than when they were raised.
+        for key in self.surplus(type_index, wanted + self.surge(type_index)) {
+            self.vacate(step, key);
+        }
         let kind = &self.types[type_index];
         let outdated = |(number, slot): &(u32, &Slot)| {
             slot.goal == Goal::Up
@@ -272,9 +275,6 @@ impl Supervisor {
                 }
             }
         } else {
-            for key in self.surplus(type_index, wanted + extra) {
-                self.vacate(step, key);
-            }
             for number in wanted + 1..=wanted + extra {
                 self.raise_surge(step, SlotKey { type_index, number });
             }
@@ -309,7 +309,7 @@ impl Supervisor {
     }
 
     /// The slots above this one that shall run.
-    fn surplus(&self, type_index: usize, highest: u32) -> Vec<SlotKey> {
+    pub(super) fn surplus(&self, type_index: usize, highest: u32) -> Vec<SlotKey> {
         let above = |(number, slot): (u32, &Slot)| {
             (number > highest && slot.goal == Goal::Up).then_some(SlotKey { type_index, number })
         };
@@ -350,100 +350,6 @@ impl Supervisor {
             let (process_type, instances) = (kind.newest().name.clone(), rollout.instances);
             step.announce(Notice::RolloutStep { process_type, replaced, instances });
         }
-    }
-
-    /// A life has failed: whether the new ones do not work. Says whether it is tried again all the same.
-    pub(super) fn note_failure(&mut self, key: SlotKey, is_final: bool) -> bool {
-        let name = self.name(key);
-        let kind = &mut self.types[key.type_index];
-        let slot = &kind.slots[index(key)];
-        let Some(rollout) = &mut kind.rollout else { return false };
-        if slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot)) {
-            return false;
-        }
-        match &mut rollout.purpose {
-            Purpose::Forward { back, failures, last, hopeless, .. } => {
-                *failures += 1;
-                *last = Some(name);
-                *hopeless |= is_final;
-                // What ran before comes back in its place.
-                is_final && *back != Back::Nowhere
-            }
-            Purpose::Back => false,
-        }
-    }
-
-    /// Whether it is to be turned back, why, and who decides it.
-    fn setback(
-        &self,
-        type_index: usize,
-        rollout: &Rollout,
-        now: Time,
-    ) -> Option<(Setback, Option<SlotName>)> {
-        let Purpose::Forward { failures, last, hopeless, deadline, .. } = &rollout.purpose else {
-            return None;
-        };
-        let half = self.types[type_index].wanted().div_ceil(2);
-        if *hopeless || *failures >= half.clamp(*FAILURES.start(), *FAILURES.end()) {
-            return Some((Setback::Failures { failures: *failures }, last.clone()));
-        }
-        if *deadline > now {
-            return None;
-        }
-        let rules = self.types[type_index].newest().policy.rollout;
-        // The one that is waited for.
-        let waited_for = self.types[type_index].present().find(|(_, slot)| {
-            slot.goal == Goal::Up
-                && !slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot))
-                && !rollout.is_available(slot, rules.min_ready, now)
-        });
-        let waited_for = waited_for.map(|(number, slot)| (SlotKey { type_index, number }, slot));
-        let why = waited_for.and_then(|(key, slot)| self.reason(key, slot));
-        let deadline_ms = millis(rules.progress_deadline);
-        Some((Setback::Deadline { deadline_ms, why }, waited_for.map(|(key, _)| self.name(key))))
-    }
-
-    /// The new ones do not work.
-    fn turn_back(
-        &mut self,
-        step: &mut Step,
-        type_index: usize,
-        rollout: &Rollout,
-        reason: Setback,
-        slot: Option<SlotName>,
-    ) -> Option<Rollout> {
-        let process_type = self.types[type_index].newest().name.clone();
-        let told = slot.as_ref().map_or(reason.to_string(), |slot| format!("{slot}: {reason}"));
-        step.announce(Notice::TurnedBack { process_type, slot, reason });
-        self.refuse_rollout(step, type_index, rollout.id, |process_type| Refusal::TurnedBack {
-            process_type,
-            reason: told.clone(),
-        });
-        let wanted = self.types[type_index].wanted();
-        let good = match rollout.purpose {
-            Purpose::Forward { back: Back::To(good), .. } => good,
-            Purpose::Forward { back: Back::Nowhere, .. } | Purpose::Back => {
-                for key in self.surplus(type_index, wanted) {
-                    self.vacate(step, key);
-                }
-                return None;
-            }
-        };
-        self.revert(step, type_index, good);
-        let newest = self.types[type_index].newest_edition();
-        self.begin_rollout(step, type_index, Outdated::Between(good, newest), Purpose::Back, wanted);
-        // Who failed need not wait for its next turn: what comes now has worked before.
-        let kind = &self.types[type_index];
-        let waits = |(number, slot): (u32, &Slot)| {
-            let rests = slot.phase.instance().is_none() && !matches!(slot.phase, Phase::Completed);
-            (number <= wanted && slot.goal == Goal::Up && rests).then_some(SlotKey { type_index, number })
-        };
-        let waiting: Vec<SlotKey> = kind.present().filter_map(waits).collect();
-        for key in waiting {
-            self.restart(step, key);
-        }
-        let rollout = self.types[type_index].rollout.take()?;
-        self.roll_type(step, type_index, rollout)
     }
 
     fn complete(&mut self, step: &mut Step, type_index: usize, rollout: &Rollout) -> Option<Rollout> {

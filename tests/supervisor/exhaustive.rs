@@ -8,15 +8,16 @@ use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use supervise::api::{
-    Change, ExitStatus, InstanceId, Manner, Pid, Process, Request, RequestId, Signal, Verb, When,
+    Change, ExitStatus, InstanceId, Manner, Missing, Pid, ProbeKind, ProbeResult, Process, Request,
+    RequestId, Signal, Verb, When, Word,
 };
-use supervise::app::{Leftovers, Restart, StopScope};
+use supervise::app::{Leftovers, Restart, StopScope, Timing};
 use supervise::supervisor::{
-    Body, Event, FailFast, Goal, Habits, Member, Phase, Program, Reread, Slot, SlotKey, SpawnError,
-    SpawnErrorKind, Time,
+    Body, Event, FailFast, Goal, Habits, Member, Next, Phase, Program, Reread, Slot, SlotKey, SpawnError,
+    SpawnErrorKind, Surge, Time,
 };
 
-use crate::fake_host::{after, member, ms, with};
+use crate::fake_host::{after, member, ms, needing, probed, with};
 use crate::ledger::Checked;
 
 /// A formation and the moment at which it is.
@@ -35,8 +36,9 @@ struct Seen {
 }
 
 const GOALS: [&str; 3] = ["up", "down", "dead"];
-const PHASES: [&str; 17] = [
+const PHASES: [&str; 18] = [
     "waiting",
+    "needing",
     "pending",
     "backoff",
     "starting",
@@ -54,7 +56,10 @@ const PHASES: [&str; 17] = [
     "failed",
     "stopped",
 ];
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 23] = [
+    "probed",
+    "told",
+    "asked",
     "woke",
     "port taken",
     "spawned",
@@ -78,7 +83,9 @@ const KINDS: [&str; 20] = [
 ];
 
 /// Pairs of goal and phase that no slot is ever in between two steps, and why.
-const NEVER: [(&str, &str, &str); 17] = [
+const NEVER: [(&str, &str, &str); 19] = [
+    ("down", "needing", "stopped in the same step"),
+    ("dead", "needing", "stopped in the same step"),
     ("up", "leaving, led", "left behind only by a shutdown"),
     ("up", "leaving, orphaned", "left behind only by a shutdown"),
     ("up", "lost", "left behind only by a shutdown"),
@@ -150,6 +157,8 @@ fn formations() -> Vec<(Vec<Member>, Habits, usize)> {
         (vec![small("one"), by_the_way()], Habits::default(), 6),
         (vec![leave(), always()], hasty, 5),
         (vec![never(), after(small("one"), &["never"])], Habits::default(), 6),
+        (vec![needing(small("one"), ms(700))], Habits::default(), 7),
+        (vec![asked(small("one"))], Habits::default(), 7),
     ]
 }
 
@@ -170,7 +179,15 @@ fn steered() -> Vec<(Vec<Member>, usize)> {
         (vec![never()], 6),
         (vec![leave(), small("one")], 4),
         (vec![never(), second()], 4),
+        (vec![Member { surge: Surge::Possible, ..small("one") }], 5),
+        (vec![needing(asked(small("one")), ms(700))], 4),
     ]
+}
+
+/// Asked whether it has started and lives.
+fn asked(member: Member) -> Member {
+    let timing = Timing { period: ms(500), failure_threshold: 2, ..Timing::default() };
+    probed(probed(member, ProbeKind::Startup, timing), ProbeKind::Liveness, timing)
 }
 
 /// Whether somebody asks for things.
@@ -235,6 +252,11 @@ fn successors(state: &State, asks: Asks, seen: &mut Seen) -> Vec<State> {
 fn possible(state: &State) -> Vec<Event> {
     let mut events: Vec<Event> = [Signal::TERM, Signal::INT, Signal::QUIT].map(Event::Received).into();
     for (slot, place) in state.core.supervisor.slots() {
+        if let Phase::Needing { .. } = place.phase() {
+            for missing in [Vec::new(), vec![missing()]] {
+                events.push(Event::Asked { type_index: slot.type_index, missing });
+            }
+        }
         let Some(instance) = place.phase().instance() else { continue };
         let exited = |code, living| {
             let status = ExitStatus::Code(code);
@@ -249,6 +271,14 @@ fn possible(state: &State) -> Vec<Event> {
                 }
             }
             Phase::Running { .. } | Phase::Draining { body: Body::Leader, .. } => {
+                if let Phase::Running { condition, .. } = place.phase() {
+                    let waits = condition.watches.iter().filter(|watch| watch.next == Next::Answer);
+                    let results = [ProbeResult::Passed, ProbeResult::Failed { why: String::new() }];
+                    events.extend(waits.flat_map(|watch| {
+                        let probe = watch.probe;
+                        results.clone().map(|result| Event::Probed { slot, instance, probe, result })
+                    }));
+                }
                 events.extend([exited(0, vec![]), exited(1, vec![]), exited(1, vec![process(slot)])]);
             }
             Phase::Killing { body: Body::Leader, .. }
@@ -285,13 +315,14 @@ fn requests() -> Vec<Event> {
         scale(Change::To(1)),
         scale(Change::By(1)),
         Verb::Restart { targets: Vec::new(), manner: Manner::AtOnce },
+        Verb::Restart { targets: Vec::new(), manner: Manner::Rolling },
         Verb::Stop { targets: Vec::new() },
         Verb::Shutdown { drain: Some(ms(200)) },
     ];
-    verbs.into_iter().map(|verb| asked(verb, When::Accepted)).collect()
+    verbs.into_iter().map(|verb| request(verb, When::Accepted)).collect()
 }
 
-fn asked(verb: Verb, answer: When) -> Event {
+fn request(verb: Verb, answer: When) -> Event {
     Event::Requested { id: RequestId(1), request: Request { verb, answer } }
 }
 
@@ -309,25 +340,29 @@ fn reloads(members: &[Member]) -> Vec<Vec<Event>> {
         Event::Reread { types: vec![other] },
         Event::Unreadable { errors: "wrong".to_owned() },
     ];
-    read.map(|read| vec![asked(Verb::Reload, When::Happened), read]).into()
+    read.map(|read| vec![request(Verb::Reload, When::Happened), read]).into()
 }
 
 /// Every kind of event, of the instance that is there and of one that was, and signals that are rare.
 fn noise(state: &State) -> Vec<Event> {
     let mut events = vec![Event::Woke, Event::ReaderGone];
-    let settle = asked(Verb::Settle, When::Happened);
+    let settle = request(Verb::Settle, When::Happened);
     let signal = Verb::Signal { signal: Signal::HUP, targets: Vec::new() };
-    events.extend([settle, asked(signal, When::Accepted), Event::Withdrawn { ids: vec![RequestId(1)] }]);
+    events.extend([settle, request(signal, When::Accepted), Event::Withdrawn { ids: vec![RequestId(1)] }]);
     events.extend(requests());
     events.extend([Signal::HUP, Signal::CONT, Signal::TSTP, Signal::WINCH, Signal::PWR].map(Event::Received));
     for (slot, place) in state.core.supervisor.slots() {
         events.push(Event::Withheld { signal: Signal::WINCH, slots: vec![slot] });
+        events.push(Event::Asked { type_index: slot.type_index, missing: vec![missing()] });
         for instance in [Some(InstanceId(0)), place.phase().instance()].into_iter().flatten() {
             let living = vec![process(slot)];
             let status = ExitStatus::Code(1);
             let (signal, error) = (Signal::TERM, "EPERM".to_owned());
             events.extend([
                 Event::PortTaken { slot, instance, holder: None },
+                Event::Probed { slot, instance, probe: ProbeKind::Liveness, result: ProbeResult::Passed },
+                Event::Told { slot, instance, word: Word::Ready },
+                Event::Told { slot, instance, word: Word::Stopping },
                 Event::Spawned { slot, instance, pid: leader(slot) },
                 spawn_failed(slot, instance, SpawnErrorKind::NotExecutable),
                 spawn_failed(slot, instance, SpawnErrorKind::Shortage),
@@ -340,6 +375,10 @@ fn noise(state: &State) -> Vec<Event> {
         }
     }
     events
+}
+
+fn missing() -> Missing {
+    Missing { service: "DATABASE_URL".to_owned(), place: String::new(), why: String::new() }
 }
 
 fn spawn_failed(slot: SlotKey, instance: InstanceId, kind: SpawnErrorKind) -> Event {

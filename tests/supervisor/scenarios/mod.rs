@@ -3,6 +3,8 @@
 //! Each says everything that was ordered, with its time in seconds: nothing else happened.
 
 mod ending;
+mod health;
+mod needs;
 mod order;
 mod requests;
 mod restarting;

@@ -1,0 +1,106 @@
+//! New instances that do not work: what shows that, and the way back to what ran before.
+
+use crate::api::{Notice, Refusal, Setback, SlotName};
+
+use super::rollout::{Back, Outdated, Purpose, Rollout};
+use super::{Goal, Phase, Slot, SlotKey, Step, Supervisor, Time, index, millis};
+
+/// Fewer failures than this in a row are nothing yet, more than that are enough however many instances there are (Amazon
+/// ECS, "deployment circuit breaker").
+const FAILURES: std::ops::RangeInclusive<u32> = 3..=200;
+
+impl Supervisor {
+    /// A life has failed: whether the new ones do not work. Says whether it is tried again all the same.
+    pub(super) fn note_failure(&mut self, key: SlotKey, is_final: bool) -> bool {
+        let name = self.name(key);
+        let kind = &mut self.types[key.type_index];
+        let slot = &kind.slots[index(key)];
+        let Some(rollout) = &mut kind.rollout else { return false };
+        if slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot)) {
+            return false;
+        }
+        match &mut rollout.purpose {
+            Purpose::Forward { back, failures, last, hopeless, .. } => {
+                *failures += 1;
+                *last = Some(name);
+                *hopeless |= is_final;
+                // What ran before comes back in its place.
+                is_final && *back != Back::Nowhere
+            }
+            Purpose::Back => false,
+        }
+    }
+
+    /// Whether it is to be turned back, why, and who decides it.
+    pub(super) fn setback(
+        &self,
+        type_index: usize,
+        rollout: &Rollout,
+        now: Time,
+    ) -> Option<(Setback, Option<SlotName>)> {
+        let Purpose::Forward { failures, last, hopeless, deadline, .. } = &rollout.purpose else {
+            return None;
+        };
+        let half = self.types[type_index].wanted().div_ceil(2);
+        if *hopeless || *failures >= half.clamp(*FAILURES.start(), *FAILURES.end()) {
+            return Some((Setback::Failures { failures: *failures }, last.clone()));
+        }
+        if *deadline > now {
+            return None;
+        }
+        let rules = self.types[type_index].newest().policy.rollout;
+        // The one that is waited for.
+        let waited_for = self.types[type_index].present().find(|(_, slot)| {
+            slot.goal == Goal::Up
+                && !slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot))
+                && !rollout.is_available(slot, rules.min_ready, now)
+        });
+        let waited_for = waited_for.map(|(number, slot)| (SlotKey { type_index, number }, slot));
+        let why = waited_for.and_then(|(key, slot)| self.reason(key, slot));
+        let deadline_ms = millis(rules.progress_deadline);
+        Some((Setback::Deadline { deadline_ms, why }, waited_for.map(|(key, _)| self.name(key))))
+    }
+
+    /// The new ones do not work.
+    pub(super) fn turn_back(
+        &mut self,
+        step: &mut Step,
+        type_index: usize,
+        rollout: &Rollout,
+        reason: Setback,
+        slot: Option<SlotName>,
+    ) -> Option<Rollout> {
+        let process_type = self.types[type_index].newest().name.clone();
+        let told = slot.as_ref().map_or(reason.to_string(), |slot| format!("{slot}: {reason}"));
+        step.announce(Notice::TurnedBack { process_type, slot, reason });
+        self.refuse_rollout(step, type_index, rollout.id, |process_type| Refusal::TurnedBack {
+            process_type,
+            reason: told.clone(),
+        });
+        let wanted = self.types[type_index].wanted();
+        let good = match rollout.purpose {
+            Purpose::Forward { back: Back::To(good), .. } => good,
+            Purpose::Forward { back: Back::Nowhere, .. } | Purpose::Back => {
+                for key in self.surplus(type_index, wanted) {
+                    self.vacate(step, key);
+                }
+                return None;
+            }
+        };
+        self.revert(step, type_index, good);
+        let newest = self.types[type_index].newest_edition();
+        self.begin_rollout(step, type_index, Outdated::Between(good, newest), Purpose::Back, wanted);
+        // Who failed need not wait for its next turn: what comes now has worked before.
+        let kind = &self.types[type_index];
+        let waits = |(number, slot): (u32, &Slot)| {
+            let rests = slot.phase.instance().is_none() && !matches!(slot.phase, Phase::Completed);
+            (number <= wanted && slot.goal == Goal::Up && rests).then_some(SlotKey { type_index, number })
+        };
+        let waiting: Vec<SlotKey> = kind.present().filter_map(waits).collect();
+        for key in waiting {
+            self.restart(step, key);
+        }
+        let rollout = self.types[type_index].rollout.take()?;
+        self.roll_type(step, type_index, rollout)
+    }
+}
