@@ -314,11 +314,11 @@ fn play(plan: &Plan) -> World {
                 };
                 world.tell(Event::Reread { types: types.iter().enumerate().map(reread).collect() });
             }
-            Outside::Word(which, word) => {
+            Outside::Word(which, said) => {
                 let alive: Vec<(InstanceId, SlotKey)> = world.core.alive().collect();
                 if !alive.is_empty() {
                     let (instance, slot) = alive[which.index(alive.len())];
-                    world.tell(Event::Told { slot, instance, word: word.clone() });
+                    world.tell(Event::Told { slot, instance, word: said.clone() });
                 }
             }
             Outside::NobodyWaits => {

@@ -359,6 +359,7 @@ impl Step<'_> {
 
 impl Ledger {
     /// Writes down an event before it is handled.
+    #[allow(clippy::too_many_lines, reason = "one event after the other")]
     fn note(&mut self, rules: &Rules, now: Time, event: &Event) -> Told {
         let of = |ledger: &Ledger, slot: SlotKey, instance: InstanceId| {
             let life = ledger.lives.get(&slot).copied();

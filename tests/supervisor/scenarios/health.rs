@@ -37,9 +37,9 @@ fn reason(world: &World) -> Option<String> {
     world.core.supervisor.status(world.now).processes[0].reason.clone()
 }
 
-fn tell(world: &mut World, word: Word) {
+fn tell(world: &mut World, said: Word) {
     let (instance, slot) = world.core.alive().next().expect("somebody lives");
-    world.tell(Event::Told { slot, instance, word });
+    world.tell(Event::Told { slot, instance, word: said });
 }
 
 #[test]
