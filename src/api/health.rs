@@ -62,7 +62,22 @@ pub struct TypeVitals {
     pub enough: u32,
 }
 
-/// A backing service and whether it answers: the words of `services`.
+/// How every backing service is: the words of `services`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Services {
+    /// The version of this shape: [`Services::SCHEMA`].
+    pub schema: u32,
+    /// Each, in the spec's order.
+    pub services: Vec<ServiceStatus>,
+}
+
+impl Services {
+    /// The version of the shape that is written here.
+    pub const SCHEMA: u32 = 1;
+}
+
+/// A backing service and whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceStatus {

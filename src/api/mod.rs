@@ -17,7 +17,7 @@ mod tally;
 
 pub use duration::{brief, parse_duration};
 pub use exit::ExitStatus;
-pub use health::{Health, HealthCheck, HealthQuestion, ServiceStatus, TypeVitals, Vitals};
+pub use health::{Health, HealthCheck, HealthQuestion, ServiceStatus, Services, TypeVitals, Vitals};
 pub use name::{InstanceId, InvalidTypeName, Pid, SlotName, TypeName};
 pub use notice::{
     Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,

@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Answer, InstanceId, Notice, Pid, Request, RequestId, Signal, SlotName};
+use crate::api::{Answer, InstanceId, Notice, Pid, Request, RequestId, ServiceStatus, Signal, SlotName};
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
@@ -32,6 +32,7 @@ use super::proc::{self, Stat};
 use super::program;
 use super::reaper;
 use super::room::{self, Purpose};
+use super::service::Survey;
 use super::spawn::{Setting, Spawner};
 use super::watch::Watch;
 
@@ -40,6 +41,7 @@ pub(super) struct Host {
     editions: Editions,
     /// What was read again, until the supervisor says whether it holds.
     candidate: Option<Candidate>,
+    survey: Survey,
     /// Where our socket is.
     socket: Option<PathBuf>,
     /// Where the files are.
@@ -92,6 +94,7 @@ impl Host {
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {
+            survey: Survey::new(&release),
             editions: Editions::new(release)?,
             candidate: None,
             socket,
@@ -140,7 +143,8 @@ impl Host {
         tracing::trace!(?action);
         match action {
             Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
-            Action::Probe { .. } | Action::Ask { .. } => {}
+            Action::Ask { type_index, edition } => self.ask_needs(type_index, edition),
+            Action::Probe { .. } => {}
             Action::Revert { type_index, edition } => {
                 self.editions.revert(type_index, edition);
                 self.close_unused_sockets();
@@ -182,6 +186,7 @@ impl Host {
                     more.listening().for_each(|notice| self.stream.notice(notice));
                     self.sockets.take_in(more);
                     self.close_unused_sockets();
+                    self.survey.adopt();
                 }
             }
             Action::Reply { id, answer } => {
@@ -295,6 +300,7 @@ impl Host {
         let compared = match planned {
             Ok(release) => {
                 let release = Release { control: self.socket.clone(), ..release };
+                self.survey.propose(&release);
                 self.editions.compare(release, &self.sockets).map_err(|error| error.to_string())
             }
             Err(errors) => Err(errors.to_string()),
@@ -311,6 +317,22 @@ impl Host {
     /// What was read again and did not come to hold is forgotten: its sockets are closed.
     pub(super) fn forget_candidate(&mut self) {
         self.candidate = None;
+    }
+
+    /// Asks every backing service, for somebody who waits for it.
+    pub(super) fn ask_services(&mut self, reply: oneshot::Sender<Vec<ServiceStatus>>) {
+        let statuses = self.survey.statuses();
+        // Who has gone away meanwhile is not told.
+        tokio::spawn(async { drop(reply.send(statuses.await)) });
+    }
+
+    fn ask_needs(&mut self, type_index: usize, edition: usize) {
+        let Edition { process_type, root, .. } = self.editions.edition(type_index, edition);
+        let (missing, facts) = (self.survey.missing(&process_type.needs, &root.path), self.facts.clone());
+        tokio::spawn(async move {
+            // An error means that the loop has ended and does not want to know.
+            let _ = facts.send(Fact::Services { type_index, missing: missing.await }).await;
+        });
     }
 
     /// On a thread of its own: a disk may take its time.

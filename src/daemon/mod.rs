@@ -20,6 +20,7 @@ mod proc;
 mod program;
 mod reaper;
 mod room;
+mod service;
 mod signals;
 mod spawn;
 pub mod trace;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::place::project;
-use crate::api::{InstanceId, LeftoversFate, Notice, Process, Request, Signal, Verb, When};
+use crate::api::{InstanceId, LeftoversFate, Missing, Notice, Process, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
@@ -105,6 +106,13 @@ enum Fact {
     Stream(Report),
     /// A client wants something.
     Asked(Asked),
+    /// The services that a type needs have been asked: who does not answer.
+    Services {
+        /// Which type.
+        type_index: usize,
+        /// Nobody, where all do.
+        missing: Vec<Missing>,
+    },
     /// The files have been read again.
     Planned(Box<Result<Release, Diagnostics>>),
 }
@@ -121,6 +129,7 @@ impl Fact {
             | Fact::Left(_)
             | Fact::Stream(Report::Over)
             | Fact::Asked(_)
+            | Fact::Services { .. }
             | Fact::Planned(_) => false,
         }
     }
@@ -179,7 +188,10 @@ fn start_here(
     inherited.make_room();
     become_subreaper();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(release, options, inherited, history, readiness))
+    let code = runtime.block_on(run(release, options, inherited, history, readiness));
+    // A look-up that hangs in the resolver, or on a disk, is not waited for.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(
@@ -391,6 +403,10 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
             // Who has gone away meanwhile is not told.
             let _ = reply.send(supervisor.status(host.clock().now()));
         }
+        Fact::Asked(Asked::Services { reply }) => host.ask_services(reply),
+        Fact::Services { type_index, missing } => {
+            step(supervisor, host, Event::Asked { type_index, missing });
+        }
         Fact::Planned(planned) => {
             let event = host.planned(*planned);
             step(supervisor, host, event);
@@ -414,6 +430,7 @@ async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
             | Fact::Left(_)
             | Fact::Stream(Report::ReaderGone)
             | Fact::Asked(_)
+            | Fact::Services { .. }
             | Fact::Planned(_) => {}
         }
     }

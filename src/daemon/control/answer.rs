@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use crate::api::{Refusal, SlotName, Status, Target, When};
+use crate::api::{Refusal, Services, SlotName, Status, Target, When};
 use crate::stream::{Reader, What};
 
 use super::super::Fact;
@@ -65,6 +65,10 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
             let mut status = status(server).await?;
             server.usage.add_to(&mut status).await;
             Ok(json(StatusCode::OK, &status))
+        }
+        Wanted::Services => {
+            let services = ask(server, |reply| Asked::Services { reply }).await?;
+            Ok(json(StatusCode::OK, &Services { schema: Services::SCHEMA, services }))
         }
         Wanted::Formation => Ok(json(StatusCode::OK, &status(server).await?.formation)),
         Wanted::Request(request) => {

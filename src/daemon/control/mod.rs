@@ -45,7 +45,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::api::place as place_words;
-use crate::api::{Answer, Request, Status};
+use crate::api::{Answer, Request, ServiceStatus, Status};
 use crate::stream::History;
 
 use super::Fact;
@@ -69,6 +69,11 @@ pub(super) enum Asked {
     Status {
         /// Where the answer goes.
         reply: oneshot::Sender<Status>,
+    },
+    /// Whether each backing service answers. It takes some seconds where one does not.
+    Services {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Vec<ServiceStatus>>,
     },
 }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Change, Manner, Refusal, Request, Signal, Target, Verb, When, parse_duration};
 
 /// Every path, and what it can be asked.
-const ROUTES: [(&str, &[(Method, Resource)]); 11] = [
+const ROUTES: [(&str, &[(Method, Resource)]); 12] = [
     ("/v1/processes", &[(Method::GET, Resource::Processes)]),
+    ("/v1/services", &[(Method::GET, Resource::Services)]),
     ("/v1/formation", &[(Method::GET, Resource::Formation), (Method::POST, Resource::Scale)]),
     ("/v1/restart", &[(Method::POST, Resource::Restart)]),
     ("/v1/stop", &[(Method::POST, Resource::Stop)]),
@@ -25,7 +26,7 @@ const ROUTES: [(&str, &[(Method, Resource)]); 11] = [
 ];
 
 /// Paths that are promised, but not in this version.
-const LATER: [&str; 3] = ["/v1/services", "/v1/health", "/v1/deploy"];
+const LATER: [&str; 2] = ["/v1/health", "/v1/deploy"];
 
 /// Targets in one request.
 const TARGETS: usize = 100;
@@ -34,6 +35,7 @@ const TARGETS: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     Processes,
+    Services,
     Formation,
     Scale,
     Restart,
@@ -52,6 +54,8 @@ pub(super) enum Resource {
 pub(super) enum Wanted {
     /// How everything is.
     Processes,
+    /// Whether the backing services answer.
+    Services,
     /// What the formation is meant to be.
     Formation,
     /// Something to be done.
@@ -173,6 +177,10 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
         Resource::Processes => {
             nothing(body)?;
             Wanted::Processes
+        }
+        Resource::Services => {
+            nothing(body)?;
+            Wanted::Services
         }
         Resource::Formation => {
             nothing(body)?;
