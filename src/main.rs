@@ -76,6 +76,10 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
             let shape = if ps.json { Shape::Json } else { Shape::Table(color(ps.color.color)) };
             client::ps(whereabouts, shape, out, err)
         }
+        Control::Services(services) => {
+            let shape = if services.json { Shape::Json } else { Shape::Table(color(services.color.color)) };
+            client::services(whereabouts, shape, out, err)
+        }
         Control::Scale(scale) => client::scale(whereabouts, &scale.changes, scale.wait.when(), out, err),
         Control::Restart(whom) => client::restart(whereabouts, &whom.targets, whom.wait.when(), out, err),
         Control::Stop(whom) => client::stop(whereabouts, &whom.targets, whom.wait.when(), out, err),

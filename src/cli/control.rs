@@ -24,6 +24,15 @@ pub enum Control {
         supervise ps --json | jq -r '.processes[] | select(.ready | not) | .name'"
     )]
     Ps(PsArgs),
+    /// Show every backing service: whether it answers, and how fast
+    #[command(
+        after_help = "Each is asked now, in its own protocol, unless it was a second ago; one that says \
+        nothing has five seconds.\n\n\
+        Examples:\n  \
+        supervise services\n  \
+        supervise services --json | jq -r '.services[] | select(.ok | not) | .name'"
+    )]
+    Services(PsArgs),
     /// Show how many of each process type there are, or change that
     #[command(
         after_help = "Up takes the lowest free slots, down drains the highest; the others keep their pid and \
@@ -81,7 +90,7 @@ pub enum Control {
     Shutdown(ShutdownArgs),
 }
 
-/// `ps`.
+/// `ps`, `services`.
 #[derive(Clone, Debug, Args)]
 pub struct PsArgs {
     /// Show it as JSON

@@ -5,7 +5,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
 /// Verbs of a later version.
-const LATER_VERBS: [&str; 6] = ["services", "health", "release", "releases", "deploy", "rollback"];
+const LATER_VERBS: [&str; 5] = ["health", "release", "releases", "deploy", "rollback"];
 
 /// A flag of a later version.
 struct LaterFlag {

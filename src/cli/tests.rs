@@ -94,7 +94,7 @@ fn what_belongs_to_a_later_version_is_refused_by_name() {
     for (line, name) in [
         ("supervise health --live", "`health`"),
         ("supervise deploy web=3", "`deploy`"),
-        ("supervise services -f --help", "`services`"),
+        ("supervise rollback -f --help", "`rollback`"),
         ("supervise run --release 3 ls", "`--release`"),
         ("supervise --release x start", "`--release`"),
         ("supervise restart --rolling web", "`--rolling`"),

@@ -14,9 +14,11 @@ mod reload;
 mod restart;
 mod run;
 mod scale;
+mod services;
 mod shutdown;
 mod signal;
 mod stop;
+mod table;
 
 use std::io::{self, Write};
 
@@ -37,6 +39,7 @@ pub use reload::reload;
 pub use restart::restart;
 pub use run::run;
 pub use scale::scale;
+pub use services::services;
 pub use shutdown::shutdown;
 pub use signal::signal;
 pub use stop::stop;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::conclude;
 use super::connection::{Connection, Trouble, Whereabouts, read};
+use super::table::{GREEN, Paint, RED, Row, YELLOW, columns};
 use crate::api::{Formation, LastExit, ProcessStatus, State, Status, brief};
 use crate::stream::Choice;
 
@@ -42,58 +43,23 @@ fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mu
     Ok(0)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Paint {
-    Plain,
-    Coloured,
-}
-
 const HEADINGS: [&str; COLUMNS] =
     ["NAME", "STATE", "READY", "PID", "PORT", "RESTARTS", "UPTIME", "RSS", "CPU"];
 const COLUMNS: usize = 9;
 /// Which column is painted.
 const STATE: usize = 1;
-/// The width of a terminal that nobody made wider.
-const TERMINAL: usize = 80;
 
 fn table(status: &Status, paint: Paint) -> String {
     let mut processes: Vec<&ProcessStatus> = status.processes.iter().collect();
     processes.sort_by_key(|process| (place(&status.formation, process), process.slot));
-    let rows: Vec<[String; COLUMNS]> = processes.iter().map(|process| row(process)).collect();
-    let widths: Vec<usize> = (0..COLUMNS)
-        .map(|column| {
-            let cells = rows.iter().map(|row| row[column].len());
-            cells.chain([HEADINGS[column].len()]).max().unwrap_or_default()
-        })
-        .collect();
-    // Two spaces between columns, unless only one leaves the line whole.
-    let content: usize = widths.iter().sum();
-    let gap = if content + 2 * (COLUMNS - 1) <= TERMINAL { 2 } else { 1 };
-    let mut text = line(&HEADINGS.map(str::to_owned), &widths, gap, None);
-    for (row, process) in rows.iter().zip(&processes) {
-        let color = if paint == Paint::Coloured { color(process) } else { None };
-        text.push_str(&line(row, &widths, gap, color));
-    }
-    text
+    let rows = processes.iter().map(|process| Row { cells: row(process), color: color(process) });
+    columns(HEADINGS, STATE, rows.collect(), paint)
 }
 
 /// Where a type stands in the formation; one that is gone from it stands last.
 fn place(formation: &Formation, process: &ProcessStatus) -> usize {
     let found = formation.0.iter().position(|(name, _)| *name == process.process_type);
     found.unwrap_or(formation.0.len())
-}
-
-fn line(cells: &[String; COLUMNS], widths: &[usize], gap: usize, color: Option<&str>) -> String {
-    let mut line = String::new();
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        match color.filter(|_| column == STATE) {
-            Some(color) => line.extend([color, cell, "\x1b[0m"]),
-            None => line.push_str(cell),
-        }
-        line.push_str(&" ".repeat(width - cell.len() + gap));
-    }
-    line.truncate(line.trim_end().len());
-    line + "\n"
 }
 
 fn row(process: &ProcessStatus) -> [String; COLUMNS] {
@@ -136,10 +102,10 @@ fn state(process: &ProcessStatus) -> String {
 /// Red for what is broken, yellow for what is on its way, green for what is well; nothing for what rests.
 fn color(process: &ProcessStatus) -> Option<&'static str> {
     match process.state {
-        State::Backoff | State::Failed | State::Stuck => Some("\x1b[31m"),
-        State::Pending | State::Starting | State::Draining | State::Killing => Some("\x1b[33m"),
-        State::Running if process.ready => Some("\x1b[32m"),
-        State::Running => Some("\x1b[33m"),
+        State::Backoff | State::Failed | State::Stuck => Some(RED),
+        State::Pending | State::Starting | State::Draining | State::Killing => Some(YELLOW),
+        State::Running if process.ready => Some(GREEN),
+        State::Running => Some(YELLOW),
         State::Completed | State::Stopped => None,
     }
 }
@@ -166,6 +132,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::TERMINAL;
     use super::*;
     use crate::api::{ExitReason, ExitStatus, SlotName};
 

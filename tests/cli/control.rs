@@ -1,6 +1,6 @@
 //! The verbs that ask a supervisor: what is asked, what is shown, and with which exit code.
 
-use super::fake::{Fake, PROCESSES};
+use super::fake::{Fake, PROCESSES, SERVICES};
 use super::test::Test;
 
 /// An answer to a request that changes something.
@@ -30,6 +30,22 @@ fn ps_as_json_is_the_answer_as_it_is() {
     let fake = Fake::new();
     test(&fake, "ps --json").stdout(&format!("{PROCESSES}\n")).run();
     test(&fake, "ps").variable("SUPERVISE_JSON", "1").stdout(&format!("{PROCESSES}\n")).run();
+}
+
+#[test]
+fn services_are_a_table_with_the_reason_of_each_that_does_not_answer() {
+    let fake = Fake::new();
+    test(&fake, "services").run_golden("services-table.txt");
+    test(&fake, "services --json").stdout(&format!("{SERVICES}\n")).run();
+    test(&fake, "services --color always")
+        .stdout(
+            "NAME          KIND       HOST            STATE                TIME\n\
+            DATABASE_URL  postgres   db:5432         \x1b[32manswers\x1b[0m              3ms\n\
+            REDIS_URL     redis      localhost:6379  \x1b[31mconnection refused\x1b[0m   0ms\n\
+            BAD_URL       somewhere  -               \x1b[31mits value is no URL\x1b[0m  0ms\n",
+        )
+        .run();
+    assert_eq!(fake.asked(), ["GET /v1/services"; 3]);
 }
 
 #[test]

@@ -30,6 +30,13 @@ pub(crate) const PROCESSES: &str = r#"{"schema":1,"formation":{"web":2,"worker":
 {"name":"web.2","type":"web","slot":2,"state":"backoff","ready":false,"suspended":false,"pid":null,"port":5001,
 "release":"dev","restarts":7,"uptime_ms":null,"last_exit":{"code":3,"reason":"failed"},"rss_bytes":null,"cpu_ms":null}]}"#;
 
+/// One that answers, and one that does not.
+pub(crate) const SERVICES: &str = r#"{"schema":1,"services":[
+{"name":"DATABASE_URL","kind":"postgres","host":"db:5432","ok":true,"message":"answers","time_ms":3,"needed_by":["web"]},
+{"name":"REDIS_URL","kind":"redis","host":"localhost:6379","ok":false,"message":"connection refused","time_ms":0,
+"needed_by":["web","worker"]},
+{"name":"BAD_URL","kind":"somewhere","host":"","ok":false,"message":"its value is no URL","time_ms":0,"needed_by":[]}]}"#;
+
 impl Fake {
     /// One with a socket in a directory of its own.
     pub(crate) fn new() -> Fake {
@@ -54,7 +61,7 @@ impl Fake {
                 thread::spawn(move || serve(&stream, &answers, &asked));
             }
         });
-        fake.answers("GET /v1/processes", 200, PROCESSES).answers(
+        fake.answers("GET /v1/processes", 200, PROCESSES).answers("GET /v1/services", 200, SERVICES).answers(
             "GET /v1/formation",
             200,
             r#"{"web":2,"worker":1}"#,

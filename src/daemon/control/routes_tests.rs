@@ -171,7 +171,7 @@ proptest! {
     #[test]
     fn no_bytes_are_too_odd_to_be_answered(
         method in "[A-Z]{1,8}|GET|POST",
-        path in prop_oneof!["/v1/(processes|formation|restart|stop|signal|reload|shutdown|logs|events)", ".{0,40}"],
+        path in prop_oneof!["/v1/(processes|services|formation|restart|stop|signal|reload|shutdown|logs|events)", ".{0,40}"],
         query in prop_oneof!["((wait|follow|n|target)=[a-z0-9%.*\\[+-]{0,9}&?){0,4}", ".{0,60}"],
         body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{
     Accepted, Answer, Change, Effect, ExitReason, Formation, InstanceId, LastExit, Pid, ProcessStatus,
-    Refusal, Request, SlotName, State, Status, TypeName, Verb, When, Will,
+    Refusal, Request, ServiceStatus, SlotName, State, Status, TypeName, Verb, When, Will,
 };
 
 use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
@@ -174,6 +174,7 @@ fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize, ended: &AtomicBool
         // Whoever asked may have gone.
         match fact {
             Asked::Status { reply } => drop(reply.send(status(web))),
+            Asked::Services { reply } => drop(reply.send(vec![service()])),
             Asked::Request {
                 request: Request { verb: Verb::Shutdown { .. }, answer: When::Happened },
                 reply,
@@ -230,6 +231,18 @@ fn happen(verb: &Verb, web: &mut u32) -> Answer {
     };
     let processes = vec![Effect { name: slot("web", 1), will, state: State::Running }];
     Ok(Accepted { formation: status(*web).formation, processes })
+}
+
+fn service() -> ServiceStatus {
+    ServiceStatus {
+        name: "REDIS_URL".to_owned(),
+        kind: "redis".to_owned(),
+        host: "localhost:6379".to_owned(),
+        ok: false,
+        message: "connection refused".to_owned(),
+        time_ms: 1,
+        needed_by: vec![type_name("web")],
+    }
 }
 
 fn status(web: u32) -> Status {

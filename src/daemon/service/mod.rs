@@ -26,6 +26,10 @@ mod smtp;
 mod sqlite;
 mod survey;
 mod tcp;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod url;
 mod wire;
 

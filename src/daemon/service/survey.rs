@@ -15,7 +15,7 @@ use crate::app::{Release, Service};
 use super::{Finding, ask};
 
 /// For so long what was found out holds.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// What is asked of backing services. All of it happens in tasks on the loop's runtime, and nothing here waits.
 pub(in crate::daemon) struct Survey {
