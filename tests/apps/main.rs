@@ -9,6 +9,8 @@ mod first_minute;
 mod harness;
 mod npm;
 mod openapi;
+mod postgres;
 mod readme;
 mod servers;
+mod services;
 mod sockets;

@@ -14,8 +14,8 @@ use crate::app::{Release, Service};
 
 use super::{Finding, ask};
 
-/// For so long what was found out holds.
-pub(super) const FRESH: Duration = Duration::from_secs(1);
+/// For so long after an asking began its answer holds: whoever asks every second hears something new each time.
+pub(super) const FRESH: Duration = Duration::from_millis(900);
 
 /// What is asked of backing services. All of it happens in tasks on the loop's runtime, and nothing here waits.
 pub(in crate::daemon) struct Survey {
@@ -26,8 +26,12 @@ pub(in crate::daemon) struct Survey {
     askings: HashMap<(String, PathBuf), Asking>,
 }
 
-/// An asking that goes on, or what came of it and when.
-type Asking = watch::Receiver<Option<(Finding, Instant)>>;
+/// An asking that goes on, or what came of it.
+#[derive(Clone)]
+struct Asking {
+    began: Instant,
+    found: watch::Receiver<Option<Finding>>,
+}
 
 /// The services of a release, and who needs each.
 #[derive(Clone)]
@@ -64,7 +68,7 @@ impl Survey {
         async {
             let mut missing = Vec::new();
             for (service, asking) in askings {
-                let found = finding(asking).await;
+                let found = asking.finding().await;
                 let place = found.place();
                 missing.extend(found.verdict.err().map(|why| Missing {
                     service,
@@ -86,7 +90,7 @@ impl Survey {
         async {
             let mut statuses = Vec::new();
             for (asking, name, needed_by) in askings {
-                let Finding { kind, host, verdict, took } = finding(asking).await;
+                let Finding { kind, host, verdict, took } = asking.finding().await;
                 let ok = verdict.is_ok();
                 let message = verdict.unwrap_or_else(|why| why).into_owned();
                 let time_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -106,28 +110,47 @@ impl Survey {
 
     /// The asking of a service: one that goes on, one that has just ended, or a new one.
     fn asking(&mut self, service: &Service, root: &Path) -> Asking {
-        self.askings.retain(|_, asking| is_fresh(asking));
+        self.askings.retain(|_, asking| asking.is_fresh());
         let key = (service.url.clone(), root.to_owned());
-        let begin = || {
-            let (told, asking) = watch::channel(None);
-            let (url, root) = key.clone();
-            tokio::spawn(async move {
-                let found = ask(&url, &root).await;
-                told.send_replace(Some((found, Instant::now())));
-            });
-            asking
-        };
-        self.askings.entry(key.clone()).or_insert_with(begin).clone()
+        let (url, root) = key.clone();
+        self.askings.entry(key).or_insert_with(|| Asking::begin(url, root)).clone()
+    }
+}
+
+impl Asking {
+    fn begin(url: String, root: PathBuf) -> Asking {
+        let (told, found) = watch::channel(None);
+        tokio::spawn(async move { told.send_replace(Some(ask(&url, &root).await)) });
+        Asking { began: Instant::now(), found }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.found.borrow().is_none() || self.began.elapsed() < FRESH
+    }
+
+    async fn finding(mut self) -> Finding {
+        let found = self.found.wait_for(Option::is_some).await;
+        match found.as_deref() {
+            Ok(Some(found)) => found.clone(),
+            // Whoever asked is gone, and so is the loop.
+            Ok(None) | Err(_) => Finding {
+                kind: "somewhere",
+                host: String::new(),
+                verdict: Err("was not asked any more".into()),
+                took: Duration::ZERO,
+            },
+        }
     }
 }
 
 impl Roster {
-    /// The services as the app has them; one that a type has with another URL stands for itself.
+    /// The services as the app has them; one that a type has with another URL stands for itself. Where it has none, nothing of
+    /// the type runs.
     fn of(release: &Release) -> Roster {
         let mut services: Vec<(Service, Vec<TypeName>)> =
             release.services.iter().map(|service| (service.clone(), Vec::new())).collect();
         for process_type in &release.types {
-            for need in &process_type.needs {
+            for need in process_type.needs.iter().filter(|need| !need.url.is_empty()) {
                 let same = |(known, _): &&mut (Service, _)| known.name == need.name && known.url == need.url;
                 match services.iter_mut().find(same) {
                     Some((_, needed_by)) => needed_by.push(process_type.name.clone()),
@@ -136,26 +159,5 @@ impl Roster {
             }
         }
         Roster { root: release.root.clone(), services }
-    }
-}
-
-fn is_fresh(asking: &Asking) -> bool {
-    match &*asking.borrow() {
-        None => true,
-        Some((_, when)) => when.elapsed() < FRESH,
-    }
-}
-
-async fn finding(mut asking: Asking) -> Finding {
-    let found = asking.wait_for(Option::is_some).await;
-    match found.as_deref() {
-        Ok(Some((found, _))) => found.clone(),
-        // Whoever asked is gone, and so is the loop.
-        Ok(None) | Err(_) => Finding {
-            kind: "somewhere",
-            host: String::new(),
-            verdict: Err("was not asked any more".into()),
-            took: Duration::ZERO,
-        },
     }
 }
