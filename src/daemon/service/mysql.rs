@@ -1,4 +1,4 @@
-//! `MySQL` and `MariaDB` (the client/server protocol, version 10): a login, and COM_QUIT.
+//! `MySQL` and `MariaDB` (the client/server protocol, version 10): a login, and `COM_QUIT`.
 //!
 //! Reading the greeting would do to see that it answers, but a server counts those who leave after it and, at a hundred
 //! (`max_connect_errors`), shuts out their host: the app too. Whoever logs in, or is refused, is not counted.
@@ -63,7 +63,7 @@ struct Challenge {
 }
 
 impl Challenge {
-    /// Protocol::HandshakeV10.
+    /// `Protocol::HandshakeV10`.
     fn read(greeting: &[u8]) -> Option<Challenge> {
         let rest = greeting.strip_prefix(&[10])?;
         let (_version, rest) = text(rest)?;
@@ -97,7 +97,7 @@ fn proof(plugin: &[u8], salt: &[u8], password: Option<&[u8]>) -> Vec<u8> {
     }
 }
 
-/// Protocol::HandshakeResponse41.
+/// `Protocol::HandshakeResponse41`.
 fn response(url: &Url, proof: &[u8], plugin: &[u8]) -> Vec<u8> {
     let database = url.database();
     let capabilities = CAPABILITIES | database.as_ref().map_or(0, |_| WITH_DATABASE);

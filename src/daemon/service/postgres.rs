@@ -159,12 +159,16 @@ fn refusal(body: &[u8], url: &Url, proof: Proof) -> Verdict {
     }
 }
 
-/// AuthenticationMD5Password: the digest of a digest and the salt.
+/// `AuthenticationMD5Password`: the digest of a digest and the salt.
 fn md5(user: &[u8], password: &[u8], salt: &[u8]) -> Vec<u8> {
     use md5::{Digest, Md5};
     let hex = |parts: [&[u8]; 2]| {
         let digest = Md5::new_with_prefix(parts[0]).chain_update(parts[1]).finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        digest
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|half| b"0123456789abcdef"[usize::from(half)])
+            .collect::<Vec<u8>>()
     };
-    format!("md5{}\0", hex([hex([password, user]).as_bytes(), salt])).into_bytes()
+    [b"md5", &*hex([&hex([password, user]), salt]), b"\0"].concat()
 }

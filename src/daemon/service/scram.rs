@@ -24,7 +24,8 @@ impl Scram {
     pub(super) fn new() -> Scram {
         // Its keys are the system's randomness; it keeps an old exchange from being played to us again.
         let random = RandomState::new();
-        Scram { nonce: (0..3).map(|part| format!("{:016x}", random.hash_one(part))).collect() }
+        let [one, two] = [1, 2].map(|part| random.hash_one(part));
+        Scram { nonce: format!("{one:016x}{two:016x}") }
     }
 
     /// The first message. Who we are was said before.
@@ -73,7 +74,7 @@ fn salted(password: &[u8], salt: &[u8], rounds: u32) -> Key {
 }
 
 fn mac(key: &Key, parts: &[&[u8]]) -> Key {
-    let mac = parts.iter().fold(keyed(key), |mac, part| mac.chain_update(part));
+    let mac = parts.iter().fold(keyed(key), Mac::chain_update);
     mac.finalize().into_bytes().into()
 }
 

@@ -15,6 +15,7 @@ use crate::app::{Inputs, Service, plan};
 const ANSWERS: Result<&str, &str> = Ok("answers");
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "scripts are written where they are used")]
 fn told(url: &str, script: Vec<Turn>, expected: Result<&str, &str>) {
     let found = run(verdict(url, script.clone()));
     assert_eq!(found.as_deref().map_err(String::as_str), expected, "{url} told {script:?}");
@@ -411,6 +412,7 @@ fn a_url_is_taken_apart_as_its_clients_do_it() {
         ("pyamqp://mq//", "amqp", tcp("mq", 5672)),
         ("mongodb://me:pw@a,b:2/x?authSource=a@b", "mongodb", [tcp("a", 27017), tcp("b", 2)].concat()),
         ("http://host/path@x", "http", tcp("host", 80)),
+        ("https://me:pw@host/path@x", "https", tcp("host", 443)),
         ("smtp://host?from=me@x", "smtp", tcp("host", 25)),
         ("foo://host:7", "tcp", tcp("host", 7)),
     ] {
@@ -445,6 +447,7 @@ fn what_is_no_url_is_refused_without_being_shown() {
             "hosts of `mongodb+srv` are not looked up; name them with `mongodb`",
         ),
         ("postgres://me:1/s3cret@db/x", "write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`"),
+        ("postgres://me:1@s3/cret@db/x", "write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`"),
         ("redis://:1#s3cret@db", "write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`"),
         ("redis://:1?s3cret@db", "write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`"),
     ] {
@@ -510,7 +513,7 @@ fn many_questions_within_a_second_are_one_asking() {
         release.types[1].needs = vec![Service { url: "foo://".to_owned(), ..service.clone() }];
         let mut survey = Survey::new(&release);
         let (first, second) = (survey.statuses(), survey.statuses());
-        let missing = survey.missing(&[service.clone()], &release.root);
+        let missing = survey.missing(std::slice::from_ref(&service), &release.root);
         let statuses = first.await;
         assert_eq!((&statuses, missing.await), (&second.await, vec![]));
         let rows: Vec<_> =

@@ -149,29 +149,21 @@ impl Url {
         let scheme = known(&name).or_else(|| known(family));
         let (kind, protocol) = scheme.map_or(("tcp", Protocol::Tcp), |scheme| (scheme.kind, scheme.protocol));
         if protocol == Protocol::Sqlite {
-            let path = rest.split(['?', '#']).next().unwrap_or_default().to_owned();
-            return Ok(Url { path: in_file(family, &path), ..Url::nowhere(kind, protocol, rest) });
+            let path = in_file(family, rest.split(['?', '#']).next().unwrap_or_default());
+            return Ok(Url { path, ..Url::nowhere(kind, protocol, rest) });
         }
         let rest = rest.strip_prefix("//").ok_or(NO_URL)?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (userinfo, hosts) = match authority.rsplit_once('@') {
-            Some((userinfo, hosts)) => (Some(userinfo), hosts),
-            None if protocol != Protocol::Http && hides_userinfo(tail) => {
-                return Err("write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`".into());
-            }
-            None => (None, authority),
-        };
+        // A page may have one in its path; anywhere else it is the end of a password.
+        if !matches!(kind, "http" | "https") && hides_userinfo(tail) {
+            return Err("write `/`, `?` and `#` in a password as `%2F`, `%3F` and `%23`".into());
+        }
+        let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let mut url = Url::nowhere(kind, protocol, tail);
-        let (user, password) =
-            match userinfo.map(|userinfo| userinfo.split_once(':').unwrap_or((userinfo, ""))) {
-                Some((user, password)) => (decode(user), decode(password)),
-                None => Default::default(),
-            };
-        let some = |own: Vec<u8>, name: &str| {
-            Some(own).filter(|own| !own.is_empty()).or_else(|| url.option(&[name]))
-        };
-        (url.user, url.password) =
-            (some(user, "user").or_else(|| url.option(&["username"])), some(password, "password"));
+        let given = |text: &str| Some(decode(text)).filter(|bytes| !bytes.is_empty());
+        url.user = given(user).or_else(|| url.option(&["user", "username"]));
+        url.password = given(password).or_else(|| url.option(&["password"]));
         url.places = url.find_places(&name, hosts, scheme.map(|scheme| scheme.port))?;
         Ok(url)
     }
@@ -238,7 +230,7 @@ impl Url {
         read_hosts(hosts, default)
     }
 
-    /// libpq's rules (PostgreSQL's manual, section 34.1.1): `?host=` is stronger, and a host that begins with a slash is
+    /// libpq's rules (`PostgreSQL`'s manual, section 34.1.1): `?host=` is stronger, and a host that begins with a slash is
     /// the directory of a socket. Without a host it is where Debian's server or the original has its socket, or localhost.
     fn find_postgres(&self, hosts: &str, default: Option<u16>) -> Result<Vec<At>, Why> {
         let of_query = self.option(&["port"]).map(|port| String::from_utf8_lossy(&port).into_owned());
@@ -290,16 +282,9 @@ pub(super) fn decode(text: &str) -> Vec<u8> {
     let mut at = 0;
     while at < bytes.len() {
         let escape = (bytes[at] == b'%').then(|| Some(digit(at + 1)? * 16 + digit(at + 2)?)).flatten();
-        match escape.and_then(|byte| u8::try_from(byte).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
+        let escaped = escape.and_then(|byte| u8::try_from(byte).ok());
+        decoded.push(escaped.unwrap_or(bytes[at]));
+        at += if escaped.is_some() { 3 } else { 1 };
     }
     decoded
 }
