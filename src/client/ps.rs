@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::conclude;
 use super::connection::{Connection, Trouble, Whereabouts, read};
-use super::table::{GREEN, Paint, RED, Row, YELLOW, columns};
+use super::table::{GREEN, Paint, RED, Row, YELLOW, tabulate};
 use crate::api::{Formation, LastExit, ProcessStatus, State, Status, brief};
 use crate::stream::Choice;
 
@@ -53,7 +53,7 @@ fn table(status: &Status, paint: Paint) -> String {
     let mut processes: Vec<&ProcessStatus> = status.processes.iter().collect();
     processes.sort_by_key(|process| (place(&status.formation, process), process.slot));
     let rows = processes.iter().map(|process| Row { cells: row(process), color: color(process) });
-    columns(HEADINGS, STATE, rows.collect(), paint)
+    tabulate(HEADINGS, STATE, rows.collect(), paint)
 }
 
 /// Where a type stands in the formation; one that is gone from it stands last.

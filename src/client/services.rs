@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::conclude;
 use super::connection::{Connection, Trouble, Whereabouts, read};
 use super::ps::Shape;
-use super::table::{GREEN, Paint, RED, Row, columns};
+use super::table::{GREEN, Paint, RED, Row, tabulate};
 use crate::api::{ServiceStatus, Services, brief};
 
 /// Shows every backing service; the answer is the exit code.
@@ -31,7 +31,7 @@ fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mu
             let paint = if color.holds_for(out) { Paint::Coloured } else { Paint::Plain };
             let rows =
                 services.iter().map(|service| Row { cells: row(service), color: Some(color_of(service)) });
-            out.write_all(columns(HEADINGS, STATE, rows.collect(), paint).as_bytes())?;
+            out.write_all(tabulate(HEADINGS, STATE, rows.collect(), paint).as_bytes())?;
         }
     }
     Ok(0)

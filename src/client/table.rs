@@ -22,7 +22,7 @@ pub(super) const RED: &str = "\x1b[31m";
 pub(super) const TERMINAL: usize = 80;
 
 /// A table under its headings, of which one column is painted.
-pub(super) fn columns<const N: usize>(
+pub(super) fn tabulate<const N: usize>(
     headings: [&str; N],
     painted: usize,
     rows: Vec<Row<N>>,

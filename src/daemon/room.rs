@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 pub(super) enum Purpose {
     /// A pipe of a child. A start that fails for want of it is tried again.
     Start,
-    /// A client of the control socket, who can try again.
+    /// A client of the control socket, who can try again; or a backing service, which is asked again.
     Client,
     /// To watch over an instance without a leader. Without it we look whenever a child ends.
     Watch,

@@ -203,7 +203,7 @@ async fn look_up(host: String, port: u16) -> Result<Vec<SocketAddr>, Why> {
 /// A connection that leaves descriptors for what is more urgent.
 fn open<S: AsRawFd>(connected: io::Result<S>) -> Result<S, Why> {
     let stream = connected.map_err(|error| reason(&error))?;
-    room::left_beside(&stream, Purpose::Client).map_err(|errno| Why::Borrowed(program::reason(errno)))?;
+    room::left_beside(&stream, Purpose::Client).map_err(|errno| reason(&errno.into()))?;
     Ok(stream)
 }
 
