@@ -7,18 +7,71 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use crate::api::Signal;
+use crate::api::{LeftoversFate, Notice, Process, Signal};
 use crate::app::{Leftovers, Release};
+use crate::stream::Stream;
 
-use super::Fact;
 use super::kill;
 use super::proc::{self, Stat};
+use super::{Fact, LeftoversOfEarlierRuns};
 
 /// The beginning of every mark of this run: the project, the pid namespace, and in it us by pid and time of birth.
 pub(super) fn mark(project: &str) -> String {
     let us = std::process::id();
     let start = i32::try_from(us).ok().and_then(Stat::of).map_or(0, |stat| stat.start);
     format!("{project}-{}-{us}-{start}", proc::pid_namespace())
+}
+
+/// Whether anybody of an earlier run is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Not that we know.
+    Nobody,
+    /// `--leftovers ignore`: the next start is to find them again.
+    Somebody,
+}
+
+/// Deals with what an earlier run left behind.
+///
+/// # Errors
+/// The exit code, where nothing may be started.
+pub(super) async fn settle(
+    project: &str,
+    release: &Release,
+    wanted: LeftoversOfEarlierRuns,
+    stream: &Stream,
+    queue: &mut mpsc::Receiver<Fact>,
+) -> Result<Left, u8> {
+    let found = find(project, release);
+    if found.is_empty() {
+        return Ok(Left::Nobody);
+    }
+    let processes: Vec<Process> = found.iter().filter_map(Stat::process).collect();
+    let say = |fate| stream.notice(Notice::LeftoversFound { processes, fate });
+    match wanted {
+        LeftoversOfEarlierRuns::Ignore => {
+            say(LeftoversFate::Ignored);
+            Ok(Left::Somebody)
+        }
+        LeftoversOfEarlierRuns::Fail => {
+            say(LeftoversFate::Refused);
+            Err(1)
+        }
+        LeftoversOfEarlierRuns::Stop => {
+            say(LeftoversFate::Stopped);
+            let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
+            let looked_for = || find(project, release);
+            let survivors = match stop(looked_for, drain.unwrap_or_default(), queue).await {
+                Ok(survivors) if survivors.is_empty() => return Ok(Left::Nobody),
+                Ok(survivors) => survivors,
+                Err(Fact::Signal(Signal::INT)) => return Err(130),
+                Err(_) => return Err(0),
+            };
+            let pids: Vec<i32> = survivors.iter().map(|stat| stat.pid).collect();
+            tracing::error!(?pids, "processes of an earlier run survived SIGKILL; nothing is started");
+            Err(1)
+        }
+    }
 }
 
 /// Living processes with a mark of this project whose supervisor is gone; those aside that a type lets be, and ourselves

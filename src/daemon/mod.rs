@@ -36,7 +36,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::place::project;
-use crate::api::{InstanceId, LeftoversFate, Missing, Notice, Process, Request, Signal, Verb, When};
+use crate::api::{InstanceId, Missing, Notice, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
@@ -44,8 +44,8 @@ use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member,
 use control::{Asked, NoPlace, Place, Record};
 use detach::Readiness;
 use host::{Host, Tools};
+use leftovers::Left;
 use listen::Sockets;
-use proc::Stat;
 use signals::Signals;
 use trace::{Beginning, Traced};
 
@@ -224,7 +224,7 @@ async fn run(
     tokio::spawn(read_signals(signals, facts.clone()));
     let mut left = Left::Nobody;
     if !record.was_clean() {
-        match settle_leftovers(&project, &release, options.leftovers, &stream, &mut queue).await {
+        match leftovers::settle(&project, &release, options.leftovers, &stream, &mut queue).await {
             Ok(found) => left = found,
             Err(code) => {
                 stream.notice(Notice::Ended { code, because: None });
@@ -527,58 +527,6 @@ fn open_stream(
         // An error means that the loop has ended and knows.
         let _ = facts.blocking_send(Fact::Stream(report));
     })
-}
-
-/// Whether anybody of an earlier run is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    /// Not that we know.
-    Nobody,
-    /// `--leftovers ignore`: the next start is to find them again.
-    Somebody,
-}
-
-/// Deals with what an earlier run left behind.
-///
-/// # Errors
-/// The exit code, where nothing may be started.
-async fn settle_leftovers(
-    project: &str,
-    release: &Release,
-    wanted: LeftoversOfEarlierRuns,
-    stream: &Stream,
-    queue: &mut mpsc::Receiver<Fact>,
-) -> Result<Left, u8> {
-    let found = leftovers::find(project, release);
-    if found.is_empty() {
-        return Ok(Left::Nobody);
-    }
-    let processes: Vec<Process> = found.iter().filter_map(Stat::process).collect();
-    let say = |fate| stream.notice(Notice::LeftoversFound { processes, fate });
-    match wanted {
-        LeftoversOfEarlierRuns::Ignore => {
-            say(LeftoversFate::Ignored);
-            Ok(Left::Somebody)
-        }
-        LeftoversOfEarlierRuns::Fail => {
-            say(LeftoversFate::Refused);
-            Err(1)
-        }
-        LeftoversOfEarlierRuns::Stop => {
-            say(LeftoversFate::Stopped);
-            let drain = release.types.iter().map(|process_type| process_type.policy.drain).max();
-            let find = || leftovers::find(project, release);
-            let survivors = match leftovers::stop(find, drain.unwrap_or_default(), queue).await {
-                Ok(survivors) if survivors.is_empty() => return Ok(Left::Nobody),
-                Ok(survivors) => survivors,
-                Err(Fact::Signal(Signal::INT)) => return Err(130),
-                Err(_) => return Err(0),
-            };
-            let pids: Vec<i32> = survivors.iter().map(|stat| stat.pid).collect();
-            tracing::error!(?pids, "processes of an earlier run survived SIGKILL; nothing is started");
-            Err(1)
-        }
-    }
 }
 
 /// Should a thread of ours panic, all end at once, and the kernel stops what we started (`PR_SET_PDEATHSIG`): a formation
