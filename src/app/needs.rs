@@ -66,13 +66,17 @@ fn wait(name: &str, specs: &[ServiceSpec]) -> Duration {
     spec.and_then(|spec| spec.wait).unwrap_or(Service::WAIT)
 }
 
-/// A value that begins with a scheme (RFC 3986, section 3.1).
+/// The schemes that a path may follow at once; `localhost:6379` is none of them.
+const OF_FILES: [&str; 3] = ["sqlite", "sqlite3", "file"];
+
+/// A value that begins with a scheme (RFC 3986, section 3.1) and an authority or path.
 fn url(value: &OsStr) -> Option<&str> {
     let text = value.to_str()?;
     let (scheme, rest) = text.split_once(':')?;
     let letters = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    (letters && scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && !rest.is_empty())
-        .then_some(text)
+    let begins = letters && scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+    let leads = rest.starts_with("//") || (OF_FILES.contains(&scheme) && !rest.is_empty());
+    (begins && leads).then_some(text)
 }
 
 /// One error for each variable at each place, with all types that it concerns.
@@ -115,12 +119,21 @@ mod tests {
 
     #[test]
     fn a_url_is_whatever_has_a_scheme() {
-        for text in ["redis://localhost:6379/0", "postgres:///x", "sqlite:db.sqlite3", "s3+https://x", "a:b"]
-        {
+        for text in ["redis://localhost:6379/0", "postgres:///x", "sqlite:db.sqlite3", "s3+https://x"] {
             assert_eq!(url(OsStr::new(text)), Some(text));
         }
-        for text in ["localhost", "", "//x", ":6379", "redis:", "1redis://x", "re dis://x", "/tmp/redis.sock"]
-        {
+        for text in [
+            "localhost",
+            "localhost:6379",
+            "redis:host",
+            "",
+            "//x",
+            ":6379",
+            "redis:",
+            "1redis://x",
+            "re dis://x",
+            "/tmp/redis.sock",
+        ] {
             assert_eq!(url(OsStr::new(text)), None, "{text}");
         }
     }
