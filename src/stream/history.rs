@@ -15,13 +15,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Channel;
 use super::clock::{Moment, now};
 use super::ring::{Begins, Record, Ring};
-use crate::api::{InstanceId, Notice, Pid, SlotName};
+use crate::api::{DropReason, InstanceId, Notice, Pid, SlotName};
 
 /// So many notices are kept: what a formation of some hundred slots says in its last start and stop, a few hundred bytes each.
 pub(super) const NOTICES: usize = 1000;
@@ -38,7 +38,20 @@ pub struct History {
     /// Whether a reader has read everything and wants to hear of more.
     awaited: AtomicBool,
     bell: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Lines that were dropped, by [`REASONS`].
+    dropped: [AtomicU64; REASONS.len()],
 }
+
+/// What was said since the supervisor began: what `/metrics` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Every slot that ever wrote, with the lines that it has ended and the bytes that were read from it.
+    pub slots: Vec<(SlotName, u64, u64)>,
+    /// Lines that did not reach our reader, by why.
+    pub dropped: [(DropReason, u64); REASONS.len()],
+}
+
+const REASONS: [DropReason; 3] = [DropReason::SlowReader, DropReason::ReaderGone, DropReason::WriteFailed];
 
 /// All that is kept, behind the lock.
 #[derive(Debug)]
@@ -51,7 +64,7 @@ pub(super) struct Kept {
     pub(super) rings: Vec<(SlotName, Ring)>,
     /// What all rings hold.
     held: usize,
-    pub(super) notices: VecDeque<Said>,
+    pub(super) notices: VecDeque<Remark>,
     /// Notices that are not kept any more.
     pub(super) notices_gone: u64,
     pub(super) over: bool,
@@ -59,7 +72,7 @@ pub(super) struct Kept {
 
 /// A notice, and when it was said.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct Remark {
     /// Its place in the order of everything that is kept.
     pub(super) nth: u64,
     pub(super) at: Moment,
@@ -82,7 +95,8 @@ impl History {
             notices_gone: 0,
             over: false,
         };
-        Arc::new(History { kept: Mutex::new(kept), awaited: AtomicBool::new(false), bell: OnceLock::new() })
+        let (awaited, bell) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(History { kept: Mutex::new(kept), awaited, bell, dropped: Default::default() })
     }
 
     /// Sets what is called when there is something new for readers that have read everything ([`Read::CaughtUp`](super::Read::CaughtUp)): once for
@@ -103,6 +117,28 @@ impl History {
             lines.extend(said.last_lines.iter().map(|line| format!("  {}", String::from_utf8_lossy(line))));
         }
         lines
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        let kept = self.lock();
+        let slots = kept.rings.iter().map(|(slot, ring)| {
+            let (lines, bytes) = ring.totals();
+            (slot.clone(), lines, bytes)
+        });
+        let slots = slots.collect();
+        let count = |at: usize| (REASONS[at], self.dropped[at].load(Ordering::Relaxed));
+        Said { slots, dropped: std::array::from_fn(count) }
+    }
+
+    /// Counts lines that do not reach our reader.
+    pub(super) fn drop_lines(&self, reason: DropReason, lines: u64) {
+        for (known, count) in REASONS.iter().zip(&self.dropped) {
+            if *known == reason {
+                count.fetch_add(lines, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The number of a slot: how many were seen before it.
@@ -144,7 +180,7 @@ impl History {
             kept.notices.pop_front();
             kept.notices_gone += 1;
         }
-        kept.notices.push_back(Said { nth, at, notice, last_lines: last_lines.into() });
+        kept.notices.push_back(Remark { nth, at, notice, last_lines: last_lines.into() });
         drop(kept);
         self.ring();
     }

@@ -56,7 +56,7 @@ use self::pump::Pump;
 use self::tag::{Paint, Style};
 use crate::api::{InstanceId, Notice, Pid, SlotName};
 
-pub use self::history::History;
+pub use self::history::{History, Said};
 pub use self::reader::{Read, Reader, What};
 pub use self::replay::Replay;
 

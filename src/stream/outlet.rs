@@ -285,6 +285,11 @@ impl Outlet {
         if self.valve.state == State::Open && self.is_empty() { self.valve.say_dropped() } else { None }
     }
 
+    /// How many lines were dropped so far, and why the last of them were.
+    pub(super) fn count_dropped(&self) -> (u64, DropReason) {
+        (self.valve.backlog.dropped(), self.valve.reason())
+    }
+
     /// Gives up what waits; what was dropped and not said, to be said elsewhere.
     pub(super) fn abandon(&mut self) -> Option<Notice> {
         self.valve.backlog.drop_all();

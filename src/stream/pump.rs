@@ -61,6 +61,8 @@ pub(super) struct Pump<R> {
     inbox: Inbox,
     farewell: Option<Farewell>,
     history: Arc<History>,
+    /// Dropped lines that the history knows of.
+    dropped: u64,
     output: Output,
     out: Outlet,
     out_watch: Watch,
@@ -141,6 +143,7 @@ impl<R: Fn(Report)> Pump<R> {
             inbox: Inbox { bytes: vec![0; READ].into(), count: 0, rest: 0..0, from: 0, begins: Begins::Line },
             farewell: None,
             history,
+            dropped: 0,
         })
     }
 
@@ -282,6 +285,11 @@ impl<R: Fn(Report)> Pump<R> {
     }
 
     fn hear_news(&mut self) {
+        let (dropped, reason) = self.out.count_dropped();
+        if dropped != self.dropped {
+            self.history.drop_lines(reason, dropped - self.dropped);
+            self.dropped = dropped;
+        }
         match self.out.news() {
             Some(News::Gone) => match self.when_gone {
                 WhenGone::Drain => (self.report)(Report::ReaderGone),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memchr::memchr;
 
 use super::clock::{Clock, Moment, Stamp, now};
-use super::history::{History, Kept, Said};
+use super::history::{History, Kept, Remark};
 use super::line::{Cut, Splitter};
 use super::ring::{Begins, Record, Ring};
 use super::{Channel, json};
@@ -290,7 +290,7 @@ impl Reader {
         self.notice(kept).map(|said| said.nth)
     }
 
-    fn notice<'kept>(&self, kept: &'kept Kept) -> Option<&'kept Said> {
+    fn notice<'kept>(&self, kept: &'kept Kept) -> Option<&'kept Remark> {
         // Those that are kept are in memory, so their number is a usize.
         kept.notices.get(usize::try_from(self.next_notice - kept.notices_gone).ok()?)
     }

@@ -48,6 +48,8 @@ pub(super) struct Ring {
     begin: u64,
     /// Lines that ever ended in this slot.
     lines: u64,
+    /// Bytes that were ever read from this slot.
+    read: u64,
     /// The record written last.
     newest: u64,
 }
@@ -64,6 +66,7 @@ impl Ring {
     pub(super) fn push(&mut self, mut record: Record, mut bytes: &[u8], lines: u64, most: usize) {
         self.newest = record.nth;
         self.lines += lines;
+        self.read += bytes.len() as u64;
         record.lines_after = self.lines;
         let room = most.saturating_sub(HEADER);
         if bytes.len() > room {
@@ -107,6 +110,11 @@ impl Ring {
         let (record, _) = self.record(self.begin);
         let (front, back) = self.slices(HEADER, record.length);
         record.lines_after - count_lines(front) - count_lines(back)
+    }
+
+    /// Lines that ever ended in this slot, and bytes that were ever read from it.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.lines, self.read)
     }
 
     /// The record that was written last, here or in a part that is forgotten.
