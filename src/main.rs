@@ -5,9 +5,10 @@ use std::io::{self, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
+use supervise::api::Manner;
 use supervise::app::{self, Inputs};
-use supervise::cli::{self, Cli, Command, Control, SignalArgs, StartArgs, color_by};
-use supervise::client::{self, Look, Shape, Values, Whereabouts};
+use supervise::cli::{self, Cli, Command, Control, RestartArgs, SignalArgs, StartArgs, color_by};
+use supervise::client::{self, Look, Report, Shape, Values, Whereabouts};
 use supervise::daemon::{self, Detach, Inherited, Socket};
 use supervise::supervisor::FailFast;
 
@@ -81,7 +82,10 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
             client::services(whereabouts, shape, out, err)
         }
         Control::Scale(scale) => client::scale(whereabouts, &scale.changes, scale.wait.when(), out, err),
-        Control::Restart(whom) => client::restart(whereabouts, &whom.targets, whom.wait.when(), out, err),
+        Control::Restart(RestartArgs { rolling, whom }) => {
+            let manner = if *rolling { Manner::Rolling } else { Manner::AtOnce };
+            client::restart(whereabouts, &whom.targets, manner, whom.wait.when(), out, err)
+        }
         Control::Stop(whom) => client::stop(whereabouts, &whom.targets, whom.wait.when(), out, err),
         Control::Signal(SignalArgs { signal, whom }) => {
             client::signal(whereabouts, *signal, &whom.targets, whom.wait.when(), out, err)
@@ -92,6 +96,10 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
             client::logs(whereabouts, logs.extent.extent(), &logs.targets, look, out, err)
         }
         Control::Events(events) => client::events(whereabouts, events.extent.extent(), out, err),
+        Control::Health(health) => {
+            let shape = if health.json { Report::Json } else { Report::Lines };
+            client::health(whereabouts, health.question(), shape, out, err)
+        }
         Control::Reload(reload) => client::reload(whereabouts, reload.wait.when(), out, err),
         Control::Shutdown(shutdown) => client::shutdown(whereabouts, shutdown.drain, out, err),
     }
@@ -117,6 +125,14 @@ fn run_formation(
         );
         return Ok(BAD_INPUT);
     }
+    let http = match start.http() {
+        Ok(http) => http,
+        Err(error) => {
+            // As above.
+            let _ = writeln!(stderr(), "error: {error}");
+            return Ok(BAD_INPUT);
+        }
+    };
     let options = daemon::Options {
         fail_fast: if start.fail_fast { FailFast::Yes } else { FailFast::No },
         leftovers: start.leftovers,
@@ -129,6 +145,7 @@ fn run_formation(
             Some(path) if path == Path::new("none") => Socket::None,
             Some(path) => Socket::At(path.to_owned()),
         },
+        http,
         inputs: inputs.to_be_read_again()?,
     };
     daemon::start(release, options, inherited)

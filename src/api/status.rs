@@ -150,6 +150,20 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 10] = [
+        State::Pending,
+        State::Starting,
+        State::Running,
+        State::Draining,
+        State::Killing,
+        State::Stuck,
+        State::Backoff,
+        State::Completed,
+        State::Failed,
+        State::Stopped,
+    ];
+
     /// The word.
     #[must_use]
     pub fn word(self) -> &'static str {

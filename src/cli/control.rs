@@ -8,7 +8,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::offers;
 use super::start::CHOICES;
 use super::words;
-use crate::api::{Signal, Target, parse_duration};
+use crate::api::{HealthQuestion, Signal, Target, parse_duration};
 use crate::client::{Extent, Then, Wait};
 use crate::stream::Choice;
 
@@ -46,12 +46,17 @@ pub enum Control {
     )]
     Scale(ScaleArgs),
     /// Stop processes and start them again
-    #[command(after_help = "Brings back what was stopped or has failed, too.\n\n\
+    #[command(
+        after_help = "Brings back what was stopped or has failed, too. With --rolling new processes take the \
+        place of old ones a few at a time (`rollout` in the spec), and where they do not work the old ones stay: then \
+        --wait shows why and returns 1.\n\n\
         Examples:\n  \
         supervise restart                  everything\n  \
         supervise restart web              every web\n  \
-        supervise restart web.1 'work*'    one slot, and every type that begins so")]
-    Restart(TargetArgs),
+        supervise restart web.1 'work*'    one slot, and every type that begins so\n  \
+        supervise restart --rolling --wait web"
+    )]
+    Restart(RestartArgs),
     /// Stop processes and keep their slots
     #[command(
         after_help = "`restart` brings them back. What waits to be restarted after a failure stays down, too.\n\n\
@@ -78,6 +83,13 @@ pub enum Control {
         supervise events -n 20\n  \
         supervise events -f | jq -r 'select(.event == \"exited\") | .message'")]
     Events(EventsArgs),
+    /// Tell whether all is well, for HEALTHCHECK: exits with 0 or 1
+    #[command(after_help = "Each check is a line; 1 also where no supervisor is found.\n\n\
+        Examples:\n  \
+        supervise health                   may it be sent work?\n  \
+        supervise health --live            does the supervisor answer?\n  \
+        HEALTHCHECK CMD [\"supervise\", \"health\"]")]
+    Health(HealthArgs),
     /// Read the Procfile, the env files and the spec again
     #[command(
         after_help = "What did not change is not touched; what did is restarted, started or stopped. If \
@@ -110,6 +122,17 @@ pub struct ScaleArgs {
     /// Return when it has happened
     #[command(flatten)]
     pub wait: WaitArg,
+}
+
+/// `restart`.
+#[derive(Clone, Debug, Args)]
+pub struct RestartArgs {
+    /// A few at a time, so that enough of them are ready all the while
+    #[arg(long, env = "SUPERVISE_ROLLING")]
+    pub rolling: bool,
+    /// Whom, and when to return
+    #[command(flatten)]
+    pub whom: TargetArgs,
 }
 
 /// `restart`, `stop`.
@@ -168,6 +191,24 @@ pub struct EventsArgs {
     pub extent: ExtentArgs,
 }
 
+/// `health`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[derive(Clone, Debug, Args)]
+pub struct HealthArgs {
+    /// Whether the supervisor answers
+    #[arg(long, env = "SUPERVISE_LIVE", conflicts_with_all = ["ready", "startup"])]
+    pub live: bool,
+    /// Whether the formation may be sent work [default]
+    #[arg(long, env = "SUPERVISE_READY", conflicts_with = "startup")]
+    pub ready: bool,
+    /// Whether it has ever been ready
+    #[arg(long, env = "SUPERVISE_STARTUP")]
+    pub startup: bool,
+    /// Show it as JSON
+    #[arg(long, env = "SUPERVISE_JSON")]
+    pub json: bool,
+}
+
 /// `reload`.
 #[derive(Clone, Debug, Args)]
 pub struct ReloadArgs {
@@ -218,6 +259,18 @@ pub struct ExtentArgs {
     /// Only the last lines [default: all that is remembered]
     #[arg(short = 'n', long, value_name = "N", env = "SUPERVISE_LINES")]
     pub lines: Option<u64>,
+}
+
+impl HealthArgs {
+    /// What is asked.
+    #[must_use]
+    pub fn question(&self) -> HealthQuestion {
+        match (self.live, self.startup) {
+            (true, _) => HealthQuestion::Live,
+            (false, true) => HealthQuestion::Startup,
+            (false, false) => HealthQuestion::Ready,
+        }
+    }
 }
 
 impl WaitArg {

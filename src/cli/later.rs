@@ -5,7 +5,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
 /// Verbs of a later version.
-const LATER_VERBS: [&str; 5] = ["health", "release", "releases", "deploy", "rollback"];
+const LATER_VERBS: [&str; 4] = ["release", "releases", "deploy", "rollback"];
 
 /// A flag of a later version.
 struct LaterFlag {
@@ -15,12 +15,12 @@ struct LaterFlag {
     verbs: &'static [&'static str],
 }
 
-const LATER_FLAGS: [LaterFlag; 4] = [
-    LaterFlag { name: "http", takes_value: true, variable: "SUPERVISE_HTTP", verbs: &["start"] },
-    LaterFlag { name: "token-file", takes_value: true, variable: "SUPERVISE_TOKEN_FILE", verbs: &["start"] },
-    LaterFlag { name: "release", takes_value: true, variable: "SUPERVISE_RELEASE", verbs: &["start", "run"] },
-    LaterFlag { name: "rolling", takes_value: false, variable: "SUPERVISE_ROLLING", verbs: &["restart"] },
-];
+const LATER_FLAGS: [LaterFlag; 1] = [LaterFlag {
+    name: "release",
+    takes_value: true,
+    variable: "SUPERVISE_RELEASE",
+    verbs: &["start", "run"],
+}];
 
 /// The flags of a later version, hidden: before the verb, or those of one verb with their variables.
 pub(super) fn hidden_flags(verb: Option<&str>) -> Vec<Arg> {

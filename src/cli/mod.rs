@@ -22,7 +22,9 @@ use crate::app::Inputs;
 use crate::client::{Shell, Whereabouts};
 
 pub use self::app::AppArgs;
-pub use self::control::{Control, LogsArgs, PsArgs, ScaleArgs, SignalArgs, TargetArgs};
+pub use self::control::{
+    Control, HealthArgs, LogsArgs, PsArgs, RestartArgs, ScaleArgs, SignalArgs, TargetArgs,
+};
 pub use self::start::{StartArgs, color_by};
 
 /// A Procfile-driven process supervisor: one file, one command.

@@ -11,7 +11,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::{offers, words};
 use crate::api::parse_duration;
 use crate::app::{Inputs, Restart, Selection, Settings};
-use crate::daemon::LeftoversOfEarlierRuns;
+use crate::daemon::{Http, HttpAddress, LeftoversOfEarlierRuns, Token};
 use crate::stream::{self, Choice, Format, Output, WhenGone, WhenSlow};
 
 /// `start`.
@@ -50,6 +50,18 @@ pub struct StartArgs {
         env = "SUPERVISE_LEFTOVERS"
     )]
     pub leftovers: LeftoversOfEarlierRuns,
+    /// Serve health, metrics and every view there: 127.0.0.1:9000, 0.0.0.0:9000; a port alone is for this machine only
+    #[arg(long, value_name = "ADDR", env = "SUPERVISE_HTTP", help_heading = "Health")]
+    pub http: Option<HttpAddress>,
+    /// With --http: who knows the token in this file may change what runs
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "http",
+        env = "SUPERVISE_TOKEN_FILE",
+        help_heading = "Health"
+    )]
+    pub token_file: Option<PathBuf>,
     /// Return when every type runs, or say why it does not; lines go to the log file and are remembered for `logs`
     #[arg(short = 'D', long, env = "SUPERVISE_DETACH", help_heading = "Output")]
     pub detach: bool,
@@ -152,6 +164,16 @@ impl StartArgs {
             flags: Settings { drain: self.drain, restart: self.restart, ..Settings::default() },
             ..inputs
         }
+    }
+
+    /// What is served by a port, where something is.
+    ///
+    /// # Errors
+    /// The token cannot be used.
+    pub fn http(&self) -> Result<Option<Http>, String> {
+        let Some(address) = self.http else { return Ok(None) };
+        let token = self.token_file.as_deref().map(Token::read).transpose()?;
+        Ok(Some(Http { address, token }))
     }
 
     /// How the stream looks and behaves, given the environment and whether we are PID 1.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::start::weigh_color;
 use super::*;
+use crate::api::HealthQuestion;
 use crate::app::{Ports, Restart};
 use crate::stream::{Choice, WhenGone};
 
@@ -92,13 +93,10 @@ fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
     for (line, name) in [
-        ("supervise health --live", "`health`"),
         ("supervise deploy web=3", "`deploy`"),
         ("supervise rollback -f --help", "`rollback`"),
         ("supervise run --release 3 ls", "`--release`"),
         ("supervise --release x start", "`--release`"),
-        ("supervise restart --rolling web", "`--rolling`"),
-        ("supervise start --http", "`--http`"),
     ] {
         let error = parse(line).expect_err(line);
         assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
@@ -119,6 +117,37 @@ fn a_log_file_is_for_a_supervisor_that_detaches() {
     let start = start("supervise start -D --log-file x");
     assert_eq!((start.detach, start.log_file, start.log_buffer), (true, Some("x".into()), 32 * 1024));
     assert!(parse("supervise start --log-file x").expect_err("no -D").contains("--detach"));
+}
+
+#[test]
+fn an_address_alone_is_served_and_a_token_only_with_one() {
+    let served = start("supervise start --http 9000");
+    assert_eq!(served.http.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9000"));
+    assert!(start("supervise start").http().expect("nothing is wrong").is_none());
+    assert!(parse("supervise start --token-file x").expect_err("no port").contains("--http"));
+    assert!(parse("supervise start --http web:80").expect_err("no address").contains("`web` is no address"));
+    let error = start("supervise start --http 9000 --token-file /nowhere/t").http().expect_err("no file");
+    assert!(error.contains("`--token-file /nowhere/t`"), "{error}");
+}
+
+#[test]
+fn health_is_one_question_and_whether_it_is_ready_unless_another_is_asked() {
+    for (line, question) in [
+        ("health", HealthQuestion::Ready),
+        ("health --ready", HealthQuestion::Ready),
+        ("health --live", HealthQuestion::Live),
+        ("health --startup --json", HealthQuestion::Startup),
+    ] {
+        let Command::Control(Control::Health(health)) =
+            parse(&format!("supervise {line}")).expect("a valid line").command
+        else {
+            panic!("it is health")
+        };
+        assert_eq!(health.question(), question, "{line}");
+    }
+    for line in ["--live --ready", "--live --startup", "--ready --startup"] {
+        assert!(parse(&format!("supervise health {line}")).is_err(), "{line}");
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What a request does or did, said in one short line for every group of slots.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use serde_json::Value;
 
 use super::conclude;
-use super::connection::{Connection, Progress, Trouble, Wait, Whereabouts};
+use super::connection::{Connection, Progress, Trouble, Wait, Whereabouts, read};
+use super::rollout::{self, Change};
 use crate::api::{Accepted, Effect, Formation, Signal, SlotName, State, Will};
 
 /// The exit code where what should run does not.
@@ -27,6 +29,29 @@ pub(super) fn steer(
         Ok(tell(out, None, signal, &answer)?)
     };
     conclude(ask(), err)
+}
+
+/// Asks for a change, shows how it goes on and says what has happened; the answer is the exit code.
+pub(super) fn watch<W: Write + IsTerminal + AsFd>(
+    whereabouts: &Whereabouts,
+    change: &Change<'_>,
+    out: &mut W,
+    err: &mut dyn Write,
+) -> u8 {
+    let mut last_words = None;
+    let mut ask = || -> Result<u8, Trouble> {
+        let mut connection = Connection::open(whereabouts)?;
+        let before: Formation = read(&connection.get("/v1/formation")?)?;
+        let (answer, said) = rollout::wait(&mut connection, change, out);
+        last_words = said;
+        Ok(tell(out, Some(&before), None, &answer?)?)
+    };
+    let code = conclude(ask(), err);
+    if let Some(last_words) = last_words {
+        // Where stderr is gone there is nobody to tell.
+        let _ = last_words.tell(err);
+    }
+    code
 }
 
 /// Says what follows from a request; the answer is the exit code: not 0 where it has happened and what should run does not.
@@ -112,7 +137,7 @@ fn sentence(group: &Group<'_>, progress: Progress, signal: Option<Signal>) -> St
 }
 
 /// `web.1 to web.3, web.7`.
-fn list(names: &[&SlotName]) -> String {
+pub(super) fn list(names: &[&SlotName]) -> String {
     let mut numbers: Vec<u32> = names.iter().map(|name| name.number).collect();
     numbers.sort_unstable();
     let mut runs: Vec<(u32, u32)> = Vec::new();

@@ -1,12 +1,15 @@
 //! `ps`: every slot and how it is, as a table or as JSON.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::conclude;
 use super::connection::{Connection, Trouble, Whereabouts, read};
+use super::effects::list;
 use super::table::{GREEN, Paint, RED, Row, YELLOW, tabulate};
-use crate::api::{Formation, LastExit, ProcessStatus, State, Status, brief};
+use super::terminal::{columns, one_line};
+use crate::api::{Formation, LastExit, ProcessStatus, SlotName, State, Status, brief};
 use crate::stream::Choice;
 
 /// What the answer looks like.
@@ -19,7 +22,7 @@ pub enum Shape {
 }
 
 /// Shows every slot; the answer is the exit code.
-pub fn ps<W: Write + IsTerminal>(
+pub fn ps<W: Write + IsTerminal + AsFd>(
     whereabouts: &Whereabouts,
     shape: Shape,
     out: &mut W,
@@ -28,7 +31,11 @@ pub fn ps<W: Write + IsTerminal>(
     conclude(show(whereabouts, shape, out), err)
 }
 
-fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mut W) -> Result<u8, Trouble> {
+fn show<W: Write + IsTerminal + AsFd>(
+    whereabouts: &Whereabouts,
+    shape: Shape,
+    out: &mut W,
+) -> Result<u8, Trouble> {
     let answer = Connection::open(whereabouts)?.get("/v1/processes")?;
     match shape {
         Shape::Json => {
@@ -37,7 +44,9 @@ fn show<W: Write + IsTerminal>(whereabouts: &Whereabouts, shape: Shape, out: &mu
         }
         Shape::Table(color) => {
             let paint = if color.holds_for(out) { Paint::Coloured } else { Paint::Plain };
-            out.write_all(table(&read(&answer)?, paint).as_bytes())?;
+            let status = read(&answer)?;
+            out.write_all(table(&status, paint).as_bytes())?;
+            out.write_all(remarks(&status, columns(out)).as_bytes())?;
         }
     }
     Ok(0)
@@ -49,10 +58,42 @@ const COLUMNS: usize = 9;
 /// Which column is painted.
 const STATE: usize = 1;
 
-fn table(status: &Status, paint: Paint) -> String {
+fn in_order(status: &Status) -> Vec<&ProcessStatus> {
     let mut processes: Vec<&ProcessStatus> = status.processes.iter().collect();
     processes.sort_by_key(|process| (place(&status.formation, process), process.slot));
-    let rows = processes.iter().map(|process| Row { cells: row(process), color: color(process) });
+    processes
+}
+
+/// Why who is not ready is not, and what instances say of themselves: below the table, where there is room for it. Slots of one
+/// type with the same to say have one line, cut where it would not fit.
+fn remarks(status: &Status, columns: Option<usize>) -> String {
+    let mut remarks: Vec<(String, Vec<&SlotName>)> = Vec::new();
+    for process in in_order(status) {
+        let reason = process.reason.as_deref().filter(|_| !process.ready);
+        let remark = match (reason, &process.status_text) {
+            (Some(reason), Some(says)) => format!("not ready: {reason}; says: {says}"),
+            (Some(reason), None) => format!("not ready: {reason}"),
+            (None, Some(says)) => format!("says: {says}"),
+            (None, None) => continue,
+        };
+        let same = |(known, slots): &&mut (String, Vec<&SlotName>)| {
+            *known == remark && slots.iter().all(|slot| slot.process_type == process.process_type)
+        };
+        match remarks.iter_mut().find(same) {
+            Some((_, slots)) => slots.push(&process.name),
+            None => remarks.push((remark, vec![&process.name])),
+        }
+    }
+    let lines = remarks.iter().map(|(remark, slots)| {
+        let line = format!("{} {remark}", list(slots));
+        format!("{}\n", one_line(&line, columns))
+    });
+    let gap = if remarks.is_empty() { "" } else { "\n" };
+    [gap.to_owned()].into_iter().chain(lines).collect()
+}
+
+fn table(status: &Status, paint: Paint) -> String {
+    let rows = in_order(status).into_iter().map(|process| Row { cells: row(process), color: color(process) });
     tabulate(HEADINGS, STATE, rows.collect(), paint)
 }
 
@@ -134,7 +175,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::super::table::TERMINAL;
     use super::*;
-    use crate::api::{ExitReason, ExitStatus, SlotName};
+    use crate::api::{ExitReason, ExitStatus};
 
     fn process(name: &str, state: State) -> ProcessStatus {
         let name: SlotName = name.parse().unwrap();
@@ -192,6 +233,33 @@ mod tests {
         assert!(coloured.contains("web.2  \x1b[31mbackoff\x1b[0m  no"), "{coloured:?}");
         let plain = coloured.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "");
         assert_eq!(plain, table(&both, Paint::Plain));
+    }
+
+    #[test]
+    fn why_who_is_not_ready_is_not_stands_below_the_table_on_a_line_that_fits() {
+        let unready = |name: &str, reason: &str| {
+            let mut process = process(name, State::Running);
+            (process.ready, process.reason) = (false, Some(reason.to_owned()));
+            process
+        };
+        let mut talks = process("worker.1", State::Running);
+        // It has become ready since.
+        talks.reason = Some("exec answered 1".to_owned());
+        talks.status_text = Some("12 jobs\x1b[2J\nleft".to_owned());
+        let mut both = unready("worker.2", "WATCHDOG");
+        both.status_text = Some("stuck".to_owned());
+        let same = "readiness: GET /health answered 503";
+        let all = vec![talks, both, unready("web.3", same), unready("web.1", same), unready("web.2", same)];
+        let five = status(&[("web", 3), ("worker", 2)], all);
+        assert_eq!(
+            remarks(&five, None),
+            "\nweb.1 to web.3 not ready: readiness: GET /health answered 503\n\
+             worker.1 says: 12 jobs\u{fffd}[2J left\nworker.2 not ready: WATCHDOG; says: stuck\n"
+        );
+        let narrow = remarks(&five, Some(30));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 30), "{narrow}");
+        assert!(narrow.contains("web.1 to web.3 not ready: r...\n"), "{narrow}");
+        assert_eq!(remarks(&status(&[], vec![process("a.1", State::Running)]), None), "");
     }
 
     #[test]

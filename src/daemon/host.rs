@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +20,7 @@ use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnError
 
 use super::Fact;
 use super::clock::Clock;
-use super::control::{Control, Place};
+use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
@@ -126,8 +125,8 @@ impl Host {
     }
 
     /// From now on clients are answered. Where that cannot be, it is said, and the formation goes on.
-    pub(super) fn serve(&mut self, place: Place, listener: UnixListener, history: Arc<History>) {
-        match Control::start(place, listener, self.facts.clone(), history) {
+    pub(super) fn serve(&mut self, doors: Doors, history: Arc<History>) {
+        match Control::start(doors, self.facts.clone(), history) {
             Ok(control) => self.control = Some(control),
             Err(error) => self.stream.notice(Notice::NoControl { reason: error.to_string() }),
         }

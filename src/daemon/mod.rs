@@ -28,7 +28,6 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
-use control::{Asked, NoPlace, Place, Record};
+use control::{Asked, Doors, NoPlace, Port, Record};
 use detach::Readiness;
 use host::{Host, Tools};
 use leftovers::Left;
@@ -49,9 +48,9 @@ use listen::Sockets;
 use signals::Signals;
 use trace::{Beginning, Traced};
 
-pub use control::Socket;
 #[doc(hidden)]
 pub use control::understand;
+pub use control::{Http, HttpAddress, Socket, Token};
 pub use inherited::Inherited;
 
 /// How to run, beside what to run.
@@ -71,6 +70,8 @@ pub struct Options {
     pub trace: Option<PathBuf>,
     /// `--socket`.
     pub socket: Socket,
+    /// `--http` and `--token-file`.
+    pub http: Option<Http>,
     /// What the release was made from, to be read again.
     pub inputs: Inputs,
 }
@@ -203,8 +204,8 @@ async fn run(
 ) -> io::Result<u8> {
     let (facts, mut queue) = mpsc::channel(QUEUE);
     let signals = Signals::new(&inherited)?;
-    let Claim { project, place, no_control, record } = Claim::stake(&release, &options.socket)?;
-    release.control = place.as_ref().map(|(place, _)| place.socket().to_owned());
+    let Claim { project, doors, remarks, record } = Claim::stake(&release, &options)?;
+    release.control = doors.socket.as_ref().map(|(place, _)| place.socket().to_owned());
 
     let beginning = Beginning {
         members: Member::all(&release),
@@ -218,7 +219,7 @@ async fn run(
         Format::Text | Format::Raw => Stderr::Merge,
     };
     let stream = open_stream(&release, options.stream, Arc::clone(&history), facts.clone())?;
-    for remark in release.remarks.iter().cloned().chain(no_control) {
+    for remark in release.remarks.iter().cloned().chain(remarks) {
         stream.notice(remark);
     }
     tokio::spawn(read_signals(signals, facts.clone()));
@@ -261,8 +262,8 @@ async fn run(
     if is_due(&supervisor, &host) {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
     }
-    if let Some((place, listener)) = place {
-        host.serve(place, listener, history);
+    if doors.any() {
+        host.serve(doors, history);
     }
     while host.exit().is_none() {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
@@ -289,28 +290,32 @@ async fn run(
 /// What this run has to itself.
 struct Claim {
     project: String,
-    place: Option<(Place, UnixListener)>,
-    /// Why there is no place for a socket, where one was wanted.
-    no_control: Option<Notice>,
+    doors: Doors,
+    /// What is to be said of them.
+    remarks: Vec<Notice>,
     record: Record,
 }
 
 impl Claim {
     /// # Errors
-    /// Somebody else has it, or the socket that was asked for cannot be made.
-    fn stake(release: &Release, socket: &Socket) -> io::Result<Claim> {
+    /// Somebody else has it, or the socket or the port that was asked for cannot be had.
+    fn stake(release: &Release, options: &Options) -> io::Result<Claim> {
         let project = project(&release.procfile);
-        let (place, no_control) = match control::find_place(socket, &project) {
-            Ok(place) => (place, None),
+        let mut remarks = Vec::new();
+        let socket = match control::find_place(&options.socket, &project) {
+            Ok(place) => place,
             Err(nowhere @ NoPlace::Nowhere { .. }) => {
-                (None, Some(Notice::NoControl { reason: nowhere.to_string() }))
+                remarks.push(Notice::NoControl { reason: nowhere.to_string() });
+                None
             }
             Err(refusal @ (NoPlace::Taken { .. } | NoPlace::Impossible { .. })) => {
                 return Err(io::Error::other(refusal.to_string()));
             }
         };
+        let port = options.http.as_ref().map(Port::listen).transpose()?;
+        remarks.extend(port.as_ref().map(|port| Notice::Serving { address: port.address().to_string() }));
         let record = control::take_record(&project, &control::directories());
-        Ok(Claim { project, place, no_control, record })
+        Ok(Claim { project, doors: Doors { socket, port }, remarks, record })
     }
 }
 
@@ -399,10 +404,7 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
             let event = host.requested(request, reply);
             step(supervisor, host, event);
         }
-        Fact::Asked(Asked::Status { reply }) => {
-            // Who has gone away meanwhile is not told.
-            let _ = reply.send(supervisor.status(host.clock().now()));
-        }
+        Fact::Asked(Asked::Look(look)) => look.answer(supervisor, host.clock().now()),
         Fact::Asked(Asked::Services { reply }) => host.ask_services(reply),
         Fact::Services { type_index, missing } => {
             step(supervisor, host, Event::Asked { type_index, missing });

@@ -13,6 +13,8 @@ pub(super) enum Purpose {
     Start,
     /// A client of the control socket, who can try again; or a backing service, which is asked again.
     Client,
+    /// A client of the port of `--http`: the control socket has to have room for its own.
+    Visitor,
     /// To watch over an instance without a leader. Without it we look whenever a child ends.
     Watch,
 }
@@ -20,6 +22,8 @@ pub(super) enum Purpose {
 impl Purpose {
     fn spare(self) -> u64 {
         match self {
+            // As many clients of the socket, and what they leave.
+            Purpose::Visitor => 32,
             // A start, its watches and what they leave.
             Purpose::Client => 16,
             // The watches of some instances, and what they leave.

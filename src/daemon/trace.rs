@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::Status;
+use crate::api::{Formation, Status, Tally, Vitals};
 use crate::supervisor::{Action, Event, Habits, Member, Supervisor, Time};
 
 /// The first line of a trace: everything a supervisor is made from.
@@ -81,6 +81,21 @@ impl Traced {
     /// As [`Supervisor::status`].
     pub(super) fn status(&self, now: Time) -> Status {
         self.supervisor.status(now)
+    }
+
+    /// As [`Supervisor::vitals`].
+    pub(super) fn vitals(&self) -> Vitals {
+        self.supervisor.vitals()
+    }
+
+    /// As [`Supervisor::formation`].
+    pub(super) fn formation(&self) -> Formation {
+        self.supervisor.formation()
+    }
+
+    /// As [`Supervisor::tallies`].
+    pub(super) fn tallies(&self) -> Vec<Tally> {
+        self.supervisor.tallies()
     }
 
     /// As [`Supervisor::handle`], and notes it.

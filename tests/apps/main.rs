@@ -7,6 +7,7 @@ mod celery;
 mod families;
 mod first_minute;
 mod harness;
+mod metrics;
 mod npm;
 mod openapi;
 mod postgres;

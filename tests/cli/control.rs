@@ -191,18 +191,6 @@ fn an_answer_that_breaks_off_is_an_error() {
 }
 
 #[test]
-fn rolling_restarts_are_not_in_this_version() {
-    let fake = Fake::new();
-    test(&fake, "restart --rolling web").code(2).stderr_says(&["`--rolling` is not in this version"]).run();
-    test(&fake, "restart web")
-        .variable("SUPERVISE_ROLLING", "1")
-        .code(2)
-        .stderr_says(&["`SUPERVISE_ROLLING` is not in this version"])
-        .run();
-    assert_eq!(fake.asked(), [""; 0]);
-}
-
-#[test]
 fn a_flag_that_means_nothing_to_a_verb_is_refused_on_both_sides() {
     let fake = Fake::new();
     for line in ["-p 3000 ps", "ps -p 3000", "--spec x scale", "ps --no-port", "reload --color never"] {

@@ -62,7 +62,7 @@ fn every_verb_has_a_page_with_its_flags_and_examples() {
             assert!(text.contains("NOTES") && !text.contains("EXTRA"), "{verb}: {text}");
             assert!(text.contains(says), "{verb}: {text}");
             // Hidden is hidden here, too.
-            assert!(!text.contains("--token-file"), "{text}");
+            assert!(!text.contains("--release"), "{text}");
         }
     }
     Test::new("man nosuch").code(2).stderr_says(&["there is no command `nosuch`"]).run();

@@ -75,7 +75,9 @@ fn offers(line: &str, directory: &Path, expected: &[&str]) {
     for (shell, offers) in SHELLS {
         if let Some(mut words) = offers(line, directory) {
             // Where nothing is begun, flags are offered as well.
-            words.retain(|word| line.contains(" --l") || line.contains(" --t") || !word.starts_with('-'));
+            words.retain(|word| {
+                [" --l", " --t", " --r"].iter().any(|begun| line.contains(begun)) || !word.starts_with('-')
+            });
             assert_eq!(words, expected, "{shell}: {line}");
         }
     }
@@ -90,9 +92,11 @@ fn verbs_flags_and_words_are_offered() {
     offers("supervise completions ", test.directory(), &["bash", "fish", "zsh"]);
     offers("supervise signal US", test.directory(), &["USR1", "USR2"]);
     offers("supervise man sca", test.directory(), &["scale"]);
+    offers("supervise start --tok", test.directory(), &["--token-file"]);
+    offers("supervise restart --r", test.directory(), &["--rolling", "--root"]);
     // What is refused is not offered.
     offers("supervise rele", test.directory(), &[]);
-    offers("supervise start --tok", test.directory(), &[]);
+    offers("supervise start --rel", test.directory(), &[]);
 }
 
 #[test]

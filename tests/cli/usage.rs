@@ -2,7 +2,7 @@
 
 use super::test::Test;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "start",
     "check",
     "run",
@@ -15,6 +15,7 @@ const VERBS: [&str; 16] = [
     "signal",
     "logs",
     "events",
+    "health",
     "reload",
     "shutdown",
     "completions",
@@ -61,8 +62,8 @@ fn a_slip_is_recognised() {
         .code(2)
         .stderr(
             "error: there is no command `reslart`\n  help: did you mean `restart`? the commands are: `start`, \
-             `check`, `run`, `config`, `ps`, `services`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `reload`, \
-             `shutdown`, `completions`, `man`\n\n\
+             `check`, `run`, `config`, `ps`, `services`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `health`, \
+             `reload`, `shutdown`, `completions`, `man`\n\n\
              Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
         )
         .run();
@@ -76,34 +77,53 @@ fn a_slip_is_recognised() {
 
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for verb in ["health", "release", "releases", "deploy", "rollback"] {
+    for verb in ["release", "releases", "deploy", "rollback"] {
         let said = format!("error: `{verb}` is not in this version");
         Test::new(verb).code(2).stderr_says(&[&said]).run();
         Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
     }
-    for flag in ["--http :80", "--token-file x", "--release v1"] {
-        let name = flag.split(' ').next().expect("a name");
-        let said = format!("error: `{name}` is not in this version");
-        Test::new(&format!("start {flag} web")).code(2).stderr_says(&[&said]).run();
+    for line in ["start --release v1 web", "run --release v1 ls"] {
+        Test::new(line).code(2).stderr_says(&["error: `--release` is not in this version"]).run();
     }
-    Test::new("run --release v1 ls")
-        .code(2)
-        .stderr_says(&["error: `--release` is not in this version"])
-        .run();
 }
 
 #[test]
 fn a_variable_of_a_later_version_is_refused_and_one_that_was_injected_is_not() {
-    for name in ["HTTP", "TOKEN_FILE", "RELEASE"] {
-        let variable = format!("SUPERVISE_{name}");
-        let said = format!("error: `{variable}` is not in this version");
-        Test::new("start").procfile("web: x").variable(&variable, "1").code(2).stderr_says(&[&said]).run();
-    }
+    let said = "error: `SUPERVISE_RELEASE` is not in this version";
+    Test::new("start")
+        .procfile("web: x")
+        .variable("SUPERVISE_RELEASE", "1")
+        .code(2)
+        .stderr_says(&[said])
+        .run();
     let mut test = Test::new("check").procfile("web: x").stdout("valid procfile detected (web)\n");
-    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "HTTP"] {
-        test = test.variable(&format!("SUPERVISE_{name}"), if name == "HTTP" { "" } else { "x" });
+    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "RELEASE"] {
+        test = test.variable(&format!("SUPERVISE_{name}"), if name == "RELEASE" { "" } else { "x" });
     }
     test.run();
+}
+
+#[test]
+fn a_port_or_a_token_that_cannot_be_meant_starts_nothing() {
+    let start = |arguments: &str| Test::new(&format!("start {arguments}")).procfile("web: x").code(2);
+    start("--http web:80").stderr_says(&["`web` is no address", "`0.0.0.0:9000` or `9000`"]).run();
+    start("--token-file t").file("t", "0123456789abcdef").stderr_says(&["--http <ADDR>"]).run();
+    start("").variable("SUPERVISE_TOKEN_FILE", "t").stderr_says(&["--http <ADDR>"]).run();
+    start("")
+        .variable("SUPERVISE_HTTP", "80x")
+        .stderr_says(&["invalid value '80x' for '--http <ADDR>'"])
+        .run();
+    start("--http 0 --token-file t")
+        .stderr("error: `--token-file t`: No such file or directory (os error 2)\n")
+        .run();
+    // The umask of tests is what it is: others may read it unless that is taken away.
+    start("--http 0 --token-file /etc/passwd")
+        .stderr_says(&[
+            "error: `--token-file /etc/passwd`: others may read",
+            "\n  help: `chmod 600 /etc/passwd`\n",
+        ])
+        .run();
+    start("--http 0 --token-file /dev/stdin").stderr_says(&["error: `--token-file /dev/stdin`: "]).run();
 }
 
 #[test]

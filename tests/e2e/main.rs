@@ -10,6 +10,7 @@ mod exit_codes;
 mod formation;
 mod hardness;
 mod harness;
+mod http;
 mod leftovers;
 mod listen;
 mod pid1;

@@ -132,6 +132,7 @@ impl Notice {
                 vec![("added", json!(added)), ("changed", json!(changed)), ("removed", json!(removed))]
             }
             Notice::ReloadFailed { errors } => vec![("errors", json!(errors))],
+            Notice::Serving { address } => vec![("address", json!(address))],
             Notice::NoControl { reason } => vec![("reason", json!(reason))],
             Notice::Dropped { lines, reason } => {
                 vec![("lines", json!(lines)), ("reason", json!(reason.word()))]

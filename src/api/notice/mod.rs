@@ -257,6 +257,11 @@ pub enum Notice {
         /// All that is wrong.
         errors: String,
     },
+    /// Health, metrics and what may be looked at are served on a port (`--http`).
+    Serving {
+        /// Where: `127.0.0.1:9000`.
+        address: String,
+    },
     /// There is no control socket.
     NoControl {
         /// Why.
@@ -478,6 +483,7 @@ impl Notice {
             Notice::Signalled { .. } => "signalled",
             Notice::Reloaded { .. } => "reloaded",
             Notice::ReloadFailed { .. } => "reload_failed",
+            Notice::Serving { .. } => "serving",
             Notice::NoControl { .. } => "no_control",
             Notice::Suspended => "suspended",
             Notice::Resumed => "resumed",
@@ -526,6 +532,7 @@ impl Notice {
             | Notice::Signalled { .. }
             | Notice::Reloaded { .. }
             | Notice::ReloadFailed { .. }
+            | Notice::Serving { .. }
             | Notice::NoControl { .. }
             | Notice::Suspended
             | Notice::Resumed

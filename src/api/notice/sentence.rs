@@ -183,6 +183,7 @@ impl fmt::Display for Notice {
             Notice::ReloadFailed { errors } => {
                 write!(f, "not reloaded, everything goes on as it was: {}", errors.trim_end())
             }
+            Notice::Serving { address } => write!(f, "health and metrics are served on http://{address}"),
             Notice::NoControl { reason } => write!(f, "no control socket: {reason}"),
             Notice::Suspended => write!(f, "suspended with everything; `fg` or SIGCONT goes on"),
             Notice::Resumed => write!(f, "going on"),

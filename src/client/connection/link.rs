@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) stream: UnixStream,
     /// Where the socket is, as the user would type it.
     pub(super) socket: PathBuf,
+    /// Whose process it is.
+    pub(super) user: u32,
     /// The supervisor, which may be PID 1. `None` where it lives in a pid namespace that we cannot see into.
     pub(super) pid: Option<NonZeroI32>,
 }
@@ -66,7 +68,8 @@ impl Link {
         if !trusted.contains(&peer.uid()) {
             return Err(Miss::Stranger(peer.uid()));
         }
-        Ok(Link { stream, socket: path.to_owned(), pid: NonZeroI32::new(peer.pid()) })
+        let (user, pid) = (peer.uid(), NonZeroI32::new(peer.pid()));
+        Ok(Link { stream, socket: path.to_owned(), user, pid })
     }
 }
 

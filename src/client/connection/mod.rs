@@ -9,7 +9,9 @@ mod trouble;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroI32;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -26,6 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use self::link::Link;
+use crate::api::Health;
 
 pub use self::search::Whereabouts;
 pub(super) use self::trouble::Trouble;
@@ -34,6 +37,9 @@ pub(super) use self::trouble::Trouble;
 /// that is out of memory, is better named than waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long a line that belongs to an answer may come after it: they take different ways.
+const LATE_LINES: Duration = Duration::from_secs(1);
+
 /// A conversation with one supervisor.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -41,6 +47,8 @@ pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     /// Where its socket is.
     pub(super) socket: PathBuf,
+    /// Whose process it is.
+    user: u32,
     /// Its pid, where it can be seen from here.
     pub(super) pid: Option<NonZeroI32>,
 }
@@ -63,26 +71,28 @@ pub(super) enum Progress {
     Happened,
 }
 
+/// Whether a line is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// Yes.
+    More,
+    /// Not that we know.
+    Nothing,
+}
+
 impl Connection {
     /// Finds the supervisor and connects to it.
     ///
     /// # Errors
     /// Nobody is there, or not one alone.
     pub(super) fn open(whereabouts: &Whereabouts) -> Result<Connection, Trouble> {
-        let Link { stream, socket, pid } = search::find(whereabouts)?;
+        let Link { stream, socket, user, pid } = search::find(whereabouts)?;
         // A supervisor or a reader that goes away is an error to be told or passed over, not our end.
         // SAFETY: no handler is installed.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map_err(io::Error::from)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        stream.set_nonblocking(true)?;
-        let sender = runtime.block_on(async {
-            let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
-            let (sender, connection) = handshake(stream).await.map_err(|error| broken(&error))?;
-            // What breaks it is told by the request that it breaks.
-            tokio::spawn(async move { drop(connection.await) });
-            Ok::<_, Trouble>(sender)
-        })?;
-        Ok(Connection { runtime, sender, socket, pid })
+        let sender = runtime.block_on(begin(stream))?;
+        Ok(Connection { runtime, sender, socket, user, pid })
     }
 
     /// Asks for something that is known at once; the answer as it is.
@@ -91,7 +101,23 @@ impl Connection {
     /// A refusal, or no answer.
     pub(super) fn get(&mut self, path: &str) -> Result<Vec<u8>, Trouble> {
         let response = self.send(Method::GET, path, Bytes::new(), Some(PATIENCE))?;
-        self.whole(response).map(|(_, body)| body)
+        let (status, body) = self.runtime.block_on(whole(response))?;
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
+
+    /// Asks how well everything is; the answer, and as it is.
+    ///
+    /// # Errors
+    /// A refusal, or no answer.
+    pub(super) fn health(&mut self, path: &str) -> Result<(Health, Vec<u8>), Trouble> {
+        let response = self.send(Method::GET, path, Bytes::new(), Some(PATIENCE))?;
+        let (status, body) = self.runtime.block_on(whole(response))?;
+        match serde_json::from_slice(&body) {
+            Ok(health) => Ok((health, body)),
+            Err(_) if status.is_success() => read(&body),
+            // One that is not well has the status of one that does not answer.
+            Err(_) => Err(refusal(status, &body)),
+        }
     }
 
     /// Asks for something to be done.
@@ -109,9 +135,55 @@ impl Connection {
             Wait::Accepted => self.send(Method::POST, path, body, Some(PATIENCE))?,
             Wait::Happened => self.send(Method::POST, &format!("{path}?wait=true"), body, None)?,
         };
-        let (status, body) = self.whole(response)?;
-        let progress = if status == StatusCode::ACCEPTED { Progress::Accepted } else { Progress::Happened };
-        Ok((progress, read(&body)?))
+        self.runtime.block_on(done(response))
+    }
+
+    /// Asks for something to be done, and waits until it has happened. Meanwhile each line of `lines`, which goes on and on, is
+    /// handed over as it comes: on a connection of its own, which begins before. Where there is none, nothing is handed over.
+    ///
+    /// # Errors
+    /// A refusal, or no answer, or what `hear` says.
+    pub(super) fn watch<T: DeserializeOwned>(
+        &mut self,
+        lines: &str,
+        path: &str,
+        body: &Value,
+        mut hear: impl FnMut(&[u8]) -> io::Result<Expect>,
+    ) -> Result<(Progress, T), Trouble> {
+        let Connection { runtime, sender, socket, user, .. } = self;
+        let beside = Link::new(socket, &[*user]);
+        let body = Bytes::from(body.to_string());
+        let path = format!("{path}?wait=true");
+        runtime.block_on(async {
+            let mut lines = match beside {
+                Ok(link) => LineByLine::begin(link, lines).await,
+                Err(_) => None,
+            };
+            let mut answer = pin!(async {
+                let response = send(sender, Method::POST, &path, body).await?;
+                done(response).await
+            });
+            let mut expect = Expect::Nothing;
+            let answer = loop {
+                tokio::select! {
+                    answer = &mut answer => break answer,
+                    line = next(&mut lines), if lines.is_some() => match line {
+                        Some(line) => expect = hear(&line)?,
+                        None => lines = None,
+                    },
+                }
+            };
+            let late = async {
+                while expect == Expect::More {
+                    let Some(line) = next(&mut lines).await else { break };
+                    expect = hear(&line)?;
+                }
+                Ok::<_, Trouble>(())
+            };
+            // Whoever has the answer waits no longer for what does not come.
+            timeout(LATE_LINES, late).await.unwrap_or(Ok(()))?;
+            answer
+        })
     }
 
     /// Hands over an answer of many lines as it comes, until its end.
@@ -125,7 +197,8 @@ impl Connection {
     ) -> Result<(), Trouble> {
         let response = self.send(Method::GET, path, Bytes::new(), Some(PATIENCE))?;
         if !response.status().is_success() {
-            return self.whole(response).map(drop);
+            let (status, body) = self.runtime.block_on(whole(response))?;
+            return Err(refusal(status, &body));
         }
         let mut body = response.into_body();
         while let Some(frame) = self.runtime.block_on(body.frame()) {
@@ -144,30 +217,89 @@ impl Connection {
         body: Bytes,
         patience: Option<Duration>,
     ) -> Result<Response<Incoming>, Trouble> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            // RFC 9112 section 3.2 wants one; whose it is has no meaning on a Unix socket.
-            .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| Trouble::Broken(error.to_string()))?;
         let Connection { runtime, sender, .. } = self;
-        runtime.block_on(in_time(patience, async {
-            sender.ready().await.map_err(|error| broken(&error))?;
-            sender.send_request(request).await.map_err(|error| broken(&error))
-        }))
+        runtime.block_on(in_time(patience, send(sender, method, path, body)))
+    }
+}
+
+/// Begins to speak HTTP.
+async fn begin(stream: UnixStream) -> Result<SendRequest<Full<Bytes>>, Trouble> {
+    stream.set_nonblocking(true)?;
+    let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
+    let (sender, connection) = handshake(stream).await.map_err(|error| broken(&error))?;
+    // What breaks it is told by the request that it breaks.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Response<Incoming>, Trouble> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        // RFC 9112 section 3.2 wants one; whose it is has no meaning on a Unix socket.
+        .header(HOST, "localhost")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| Trouble::Broken(error.to_string()))?;
+    sender.ready().await.map_err(|error| broken(&error))?;
+    sender.send_request(request).await.map_err(|error| broken(&error))
+}
+
+/// The whole of an answer, with its status.
+async fn whole(response: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), Trouble> {
+    let status = response.status();
+    let body = async { response.into_body().collect().await.map_err(|error| broken(&error)) };
+    Ok((status, in_time(Some(PATIENCE), body).await?.to_bytes().to_vec()))
+}
+
+/// The answer to a request for something to be done; a refusal is an error.
+async fn done<T: DeserializeOwned>(response: Response<Incoming>) -> Result<(Progress, T), Trouble> {
+    match whole(response).await? {
+        (StatusCode::ACCEPTED, body) => Ok((Progress::Accepted, read(&body)?)),
+        (status, body) if status.is_success() => Ok((Progress::Happened, read(&body)?)),
+        (status, body) => Err(refusal(status, &body)),
+    }
+}
+
+/// An answer of many lines, line by line.
+struct LineByLine {
+    body: Incoming,
+    /// What was read and not handed over.
+    read: Vec<u8>,
+    /// The connection lives as long as this does.
+    _sender: SendRequest<Full<Bytes>>,
+}
+
+impl LineByLine {
+    /// Asks for them; `None` where there are none to be had.
+    async fn begin(link: Link, path: &str) -> Option<LineByLine> {
+        let mut sender = begin(link.stream).await.ok()?;
+        let asked = in_time(Some(PATIENCE), send(&mut sender, Method::GET, path, Bytes::new()));
+        let response = asked.await.ok().filter(|response| response.status().is_success())?;
+        Some(LineByLine { body: response.into_body(), read: Vec::new(), _sender: sender })
     }
 
-    /// The whole of an answer; a refusal is an error.
-    fn whole(&self, response: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), Trouble> {
-        let status = response.status();
-        let body = self.runtime.block_on(in_time(Some(PATIENCE), async {
-            response.into_body().collect().await.map_err(|error| broken(&error))
-        }))?;
-        let body = body.to_bytes().to_vec();
-        if status.is_success() { Ok((status, body)) } else { Err(refusal(status, &body)) }
+    /// The next one; `None` at the end, however it comes. What was read of one is kept where this is given up.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.read) {
+                let rest = self.read.split_off(end + 1);
+                return Some(std::mem::replace(&mut self.read, rest));
+            }
+            if let Ok(bytes) = self.body.frame().await?.ok()?.into_data() {
+                self.read.extend_from_slice(&bytes);
+            }
+        }
     }
+}
+
+async fn next(lines: &mut Option<LineByLine>) -> Option<Vec<u8>> {
+    lines.as_mut()?.next().await
 }
 
 /// Reads an answer.

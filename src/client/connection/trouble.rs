@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::link::Miss;
 use crate::client::BAD_INPUT;
+use crate::client::terminal::printable;
 
 /// The exit code of a client that was refused, or that found nobody to talk to.
 const REFUSED: u8 = 1;
@@ -131,10 +132,4 @@ impl fmt::Display for Running {
             None => Ok(()),
         }
     }
-}
-
-/// What others say, without what a terminal would take for a command.
-fn printable(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::api::{Refusal, Services, SlotName, Status, Target, When};
 use crate::stream::{Reader, What};
 
 use super::super::Fact;
-use super::Asked;
 use super::follow::Lines;
+use super::hall::{Manner, Seat, Standing};
 use super::routes::{self, Fault, Follow, Wanted};
-use super::server::{Manner, Seat, Server, Standing};
+use super::server::Server;
+use super::{Asked, Look, health, metrics};
 
 /// An answer: all of it at once, or lines as they come.
 pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
@@ -51,11 +51,12 @@ pub(super) async fn answer(server: &Server, seat: &Rc<Seat>, request: Request<In
 }
 
 async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>) -> Result<Answer, Fault> {
-    let resource = routes::resource(request.method(), request.uri().path());
-    let query = request.uri().query().unwrap_or_default().to_owned();
+    let (request, body) = request.into_parts();
     // Read in any case: what follows on the connection may be the next request.
-    let body = read_body(request.into_body()).await;
-    let wanted = routes::read(resource?, &query, &body?)?;
+    let body = read_body(body).await;
+    let resource = routes::resource(&request.method, request.uri.path())?;
+    server.gate(seat.entrance()).map_or(Ok(()), |gate| gate.check(&request))?;
+    let wanted = routes::read(resource, request.uri.query().unwrap_or_default(), &body?)?;
     // From now on somebody waits for us.
     seat.sits(Manner::Busy);
     match wanted {
@@ -69,6 +70,19 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
         Wanted::Services => {
             let services = ask(server, |reply| Asked::Services { reply }).await?;
             Ok(json(StatusCode::OK, &Services { schema: Services::SCHEMA, services }))
+        }
+        Wanted::Health(question) => {
+            let health = health::health(server, question).await;
+            let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            Ok(json(status, &health))
+        }
+        Wanted::Metrics => {
+            let (mut status, tallies) = ask(server, |reply| Asked::Look(Look::Tallies(reply))).await?;
+            server.usage.add_to(&mut status).await;
+            let said = server.history.said();
+            let mut answer = written(StatusCode::OK, metrics::text(&status, &tallies, &said));
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+            Ok(answer)
         }
         Wanted::Formation => Ok(json(StatusCode::OK, &status(server).await?.formation)),
         Wanted::Request(request) => {
@@ -112,11 +126,11 @@ async fn read_body(body: Incoming) -> Result<Bytes, Fault> {
 }
 
 async fn status(server: &Server) -> Result<Status, Fault> {
-    ask(server, |reply| Asked::Status { reply }).await
+    ask(server, |reply| Asked::Look(Look::Status(reply))).await
 }
 
 /// Asks the loop. It always answers, unless it has ended.
-fn ask<T>(
+pub(super) fn ask<T>(
     server: &Server,
     asked: impl FnOnce(oneshot::Sender<T>) -> Asked,
 ) -> impl Future<Output = Result<T, Fault>> {
@@ -209,22 +223,24 @@ fn refuse(fault: &Fault) -> Answer {
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        // RFC 9110 section 11.6.1.
+        StatusCode::UNAUTHORIZED => {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         _ => {}
     }
     answer
 }
 
-/// Answers somebody whom we do not hear out.
-pub(super) fn turn_away(stream: &UnixStream, fault: &Fault) {
+/// The answer to somebody whom we do not hear out.
+pub(super) fn turning_away(fault: &Fault) -> Vec<u8> {
     let body = fault.json();
     let head = format!(
         "HTTP/1.1 {}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         fault.status,
         body.len() + 1
     );
-    let answer = [head.as_bytes(), &body, b"\n"].concat();
-    // The buffer of a new connection is empty and takes it all, unless the client is gone.
-    let _ = stream.try_write(&answer);
+    [head.as_bytes(), &body, b"\n"].concat()
 }
 
 /// Whoever may use the socket may run commands as our user: nobody else may.

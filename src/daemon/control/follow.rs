@@ -14,8 +14,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::stream::{Read, Reader};
 
+use super::hall::Standing;
 use super::routes::Follow;
-use super::server::Standing;
 
 /// Lines of JSON, each with its newline.
 pub(super) struct Lines {

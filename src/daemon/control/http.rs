@@ -1,7 +1,10 @@
 //! HTTP letter by letter, for tests: what no client library would send can be sent.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client who speaks HTTP letter by letter.
 pub(crate) struct Client {
-    pub(crate) stream: BufReader<UnixStream>,
+    /// Read and written as a file: a connection of either kind.
+    pub(crate) stream: BufReader<File>,
     lines: VecDeque<String>,
 }
 
@@ -30,7 +34,19 @@ impl Client {
         let stream = UnixStream::connect(socket).expect("somebody listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is possible");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is possible");
-        Client { stream: BufReader::new(stream), lines: VecDeque::new() }
+        Client::on(stream.into())
+    }
+
+    /// One that comes by the port of `--http`.
+    pub(crate) fn by_port(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("somebody listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is possible");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is possible");
+        Client::on(stream.into())
+    }
+
+    fn on(connection: OwnedFd) -> Client {
+        Client { stream: BufReader::new(connection.into()), lines: VecDeque::new() }
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
@@ -130,6 +146,11 @@ impl Reply {
 }
 
 pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
+    request_with(method, path, "", body)
+}
+
+/// With further headers, each with its end of line.
+pub(crate) fn request_with(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    format!("{method} {path} HTTP/1.1\r\nhost: supervise\r\n{length}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{length}\r\n{body}")
 }

@@ -1,24 +1,33 @@
-//! The control socket: HTTP and JSON for whoever may run commands as our user.
+//! The control socket: HTTP and JSON for whoever may run commands as our user; and the port of `--http`, for whoever looks.
 //!
 //! It has a thread and a runtime of its own. What it wants to know or to have done it puts into the loop's queue and waits
 //! for; the loop never waits for it.
 //!
 //! ```text
-//!   socket --> server --> answer --> routes      text to something typed, or an error
-//!   (place)      |          |  '---> the loop    Asked, and a reply
-//!   limits and   |          |  '---> usage       what instances use, from /proc
-//!   who may ask -'          '------> follow      lines of the history, as they come
+//!   socket --> server --> answer --> routes           text to something typed, or an error
+//!   (place)      |          |  '---> the loop         Asked, and a reply
+//!   port   --> hall         |  '---> health, metrics  what the loop knows, in the words of those who watch over us
+//!   (gate)     limits and   |  '---> usage            what instances use, from /proc
+//!              who may ask  '------> follow           lines of the history, as they come
 //! ```
 
 mod answer;
+mod checkup;
 mod follow;
+mod hall;
+mod health;
 #[cfg(test)]
 mod http;
+mod metrics;
 #[cfg(test)]
 mod openapi_tests;
+mod ourselves;
 mod place;
 #[cfg(test)]
 mod place_tests;
+mod port;
+#[cfg(test)]
+mod port_stories;
 mod record;
 mod routes;
 #[cfg(test)]
@@ -30,6 +39,7 @@ mod server;
 mod stories;
 #[cfg(test)]
 pub(super) mod testing;
+mod token;
 mod usage;
 
 use std::io;
@@ -45,14 +55,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::api::place as place_words;
-use crate::api::{Answer, Request, ServiceStatus, Status};
+use crate::api::{Answer, Formation, Request, ServiceStatus, Status, Tally, Vitals};
 use crate::stream::History;
+use crate::supervisor::Time;
 
 use super::Fact;
+use super::trace::Traced;
 use server::{Command, Server};
 
 pub(super) use place::{NoPlace, Place, Wanted};
+pub(super) use port::Port;
+pub use port::{Http, HttpAddress};
 pub(super) use record::{Record, take_record};
+pub use token::Token;
 
 /// What a client wants from the loop. Where the answer finds nobody, the client has gone; what it asked for happens all
 /// the same.
@@ -65,16 +80,49 @@ pub(super) enum Asked {
         /// Where the answer goes.
         reply: oneshot::Sender<Answer>,
     },
-    /// How everything is; memory and CPU are not known to the loop and left out.
-    Status {
-        /// Where the answer goes.
-        reply: oneshot::Sender<Status>,
-    },
+    /// A look at what the supervisor knows.
+    Look(Look),
     /// Whether each backing service answers. It takes some seconds where one does not.
     Services {
         /// Where the answer goes.
         reply: oneshot::Sender<Vec<ServiceStatus>>,
     },
+}
+
+/// A look at what the supervisor knows; each with where the answer goes.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// How everything is; memory and CPU are not known to the loop and left out.
+    Status(oneshot::Sender<Status>),
+    /// How well everything is, and what shall run.
+    Vitals(oneshot::Sender<(Vitals, Formation)>),
+    /// How everything is, and what has happened so far.
+    Tallies(oneshot::Sender<(Status, Vec<Tally>)>),
+}
+
+impl Look {
+    /// Answers. Who has gone away meanwhile is not told.
+    pub(super) fn answer(self, supervisor: &Traced, now: Time) {
+        let _ = match self {
+            Look::Status(reply) => reply.send(supervisor.status(now)).is_ok(),
+            Look::Vitals(reply) => reply.send((supervisor.vitals(), supervisor.formation())).is_ok(),
+            Look::Tallies(reply) => reply.send((supervisor.status(now), supervisor.tallies())).is_ok(),
+        };
+    }
+}
+
+/// By which ways clients can come: by the socket, by the port of `--http`.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    pub(super) socket: Option<(Place, UnixListener)>,
+    pub(super) port: Option<Port>,
+}
+
+impl Doors {
+    /// Whether there is any.
+    pub(super) fn any(&self) -> bool {
+        self.socket.is_some() || self.port.is_some()
+    }
 }
 
 /// Where the control socket is to be: `--socket`.
@@ -115,7 +163,7 @@ fn usual() -> PathBuf {
     Path::new("/run/user").join(geteuid().to_string()).join("supervise")
 }
 
-/// The control socket while it is served.
+/// The control socket and the port while they are served.
 #[derive(Debug)]
 pub(super) struct Control {
     commands: mpsc::UnboundedSender<Command>,
@@ -123,22 +171,20 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Serves a socket on a thread of its own. What clients want comes as [`Fact::Asked`].
+    /// Serves them on a thread of their own. What clients want comes as [`Fact::Asked`].
     ///
     /// # Errors
     /// What the system refuses: a thread, descriptors.
     pub(super) fn start(
-        place: Place,
-        listener: UnixListener,
+        doors: Doors,
         facts: mpsc::Sender<Fact>,
         history: Arc<History>,
     ) -> io::Result<Control> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (commands, told) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            let served = async { Server::new(facts, history).run(place, listener, told).await };
-            if let Err(error) = LocalSet::new().block_on(&runtime, served) {
-                tracing::error!(%error, "the control socket is not served any more");
+            if let Err(error) = LocalSet::new().block_on(&runtime, Server::run(doors, facts, history, told)) {
+                tracing::error!(%error, "clients are not served any more");
             }
         })?;
         Ok(Control { commands, thread })

@@ -7,10 +7,10 @@ use hyper::{Method, StatusCode};
 use super::answer::{OPENAPI, crowded, stranger};
 use super::routes::{self, Fault};
 use super::schema::{Answer, Document};
-use super::testing::Rig;
+use super::testing::{Mood, Rig, TOKEN};
 
 /// Statuses that every operation may have for reasons of the connection, and which other tests have seen.
-const OF_THE_CONNECTION: [u16; 4] = [403, 408, 431, 503];
+const OF_THE_CONNECTION: [u16; 5] = [401, 403, 408, 431, 503];
 
 #[test]
 fn every_answer_is_as_documented_and_every_documented_answer_is_given() {
@@ -62,6 +62,10 @@ fn every_answer_is_as_documented_and_every_documented_answer_is_given() {
     for (method, path, body) in requests {
         ask(&rig, method, path, body);
     }
+    rig.is(Mood::Unready);
+    for path in ["/health/ready", "/health/startup", "/v1/health"] {
+        ask(&rig, "GET", path, "");
+    }
     // Now the loop has ended, and whoever asks is told so; who waits as well.
     rig.end_of_the_loop();
     for (method, path, _) in &operations {
@@ -97,6 +101,42 @@ fn what_is_told_to_whoever_is_turned_away_is_documented_too() {
             body: &fault.json(),
         };
         assert_eq!(document.complaints("GET", "/v1/logs", &answer), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_the_port_answers_is_documented_too() {
+    let document = Document::new(OPENAPI.as_bytes());
+    let rig = Rig::new();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    for (method, path, _) in document.operations() {
+        for headers in ["", &token, "origin: http://evil.example\r\n"] {
+            // What makes the one change that would end it all is not asked for by the right one.
+            if path == "/v1/shutdown" && headers == token {
+                continue;
+            }
+            let body = if path == "/v1/signal" { r#"{"signal":"HUP"}"# } else { "" };
+            let reply = rig.ask_port(&method, &path, headers, body);
+            let answer = Answer {
+                status: reply.status,
+                content_type: reply.header("content-type"),
+                body: &reply.body,
+            };
+            assert_eq!(
+                document.complaints(&method, &path, &answer),
+                Vec::<String>::new(),
+                "{method} {path} {headers}"
+            );
+            let status = match (method.as_str(), headers) {
+                ("POST", "") => Some(401),
+                ("POST", headers) if headers.starts_with("origin") => Some(403),
+                (_, _) => None,
+            };
+            assert!(
+                status.is_none_or(|status| status == reply.status),
+                "{method} {path} {headers}: {reply:?}"
+            );
+        }
     }
 }
 

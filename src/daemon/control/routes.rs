@@ -7,10 +7,12 @@ use hyper::{Method, StatusCode};
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Change, Manner, Refusal, Request, Signal, Target, Verb, When, parse_duration};
+use crate::api::{
+    Change, HealthQuestion, Manner, Refusal, Request, Signal, Target, Verb, When, parse_duration,
+};
 
 /// Every path, and what it can be asked.
-const ROUTES: [(&str, &[(Method, Resource)]); 12] = [
+const ROUTES: [(&str, &[(Method, Resource)]); 17] = [
     ("/v1/processes", &[(Method::GET, Resource::Processes)]),
     ("/v1/services", &[(Method::GET, Resource::Services)]),
     ("/v1/formation", &[(Method::GET, Resource::Formation), (Method::POST, Resource::Scale)]),
@@ -21,12 +23,17 @@ const ROUTES: [(&str, &[(Method, Resource)]); 12] = [
     ("/v1/shutdown", &[(Method::POST, Resource::Shutdown)]),
     ("/v1/logs", &[(Method::GET, Resource::Logs)]),
     ("/v1/events", &[(Method::GET, Resource::Events)]),
+    ("/v1/health", &[(Method::GET, Resource::Health)]),
+    ("/health/live", &[(Method::GET, Resource::HealthOf(HealthQuestion::Live))]),
+    ("/health/ready", &[(Method::GET, Resource::HealthOf(HealthQuestion::Ready))]),
+    ("/health/startup", &[(Method::GET, Resource::HealthOf(HealthQuestion::Startup))]),
+    ("/metrics", &[(Method::GET, Resource::Metrics)]),
     ("/v1/openapi.json", &[(Method::GET, Resource::OpenApi)]),
     ("/v1/version", &[(Method::GET, Resource::Version)]),
 ];
 
 /// Paths that are promised, but not in this version.
-const LATER: [&str; 2] = ["/v1/health", "/v1/deploy"];
+const LATER: [&str; 1] = ["/v1/deploy"];
 
 /// Targets in one request.
 const TARGETS: usize = 100;
@@ -45,6 +52,9 @@ pub(super) enum Resource {
     Shutdown,
     Logs,
     Events,
+    Health,
+    HealthOf(HealthQuestion),
+    Metrics,
     OpenApi,
     Version,
 }
@@ -64,6 +74,10 @@ pub(super) enum Wanted {
     Logs { targets: Vec<Target>, last: Option<usize>, follow: Follow },
     /// Notices.
     Events { last: Option<usize>, follow: Follow },
+    /// How well everything is.
+    Health(HealthQuestion),
+    /// What there is to count, for Prometheus.
+    Metrics,
     /// What may be asked.
     OpenApi,
     /// Who answers.
@@ -96,6 +110,11 @@ impl Fault {
 
     fn bad_request(message: impl Into<String>) -> Fault {
         Fault::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Whoever asks has to say that it may.
+    pub(super) fn unauthorized(message: &str) -> Fault {
+        Fault::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
     fn not_in_this_version(status: StatusCode, what: &str) -> Fault {
@@ -194,6 +213,18 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
             nothing(body)?;
             Wanted::Version
         }
+        Resource::Health => {
+            nothing(body)?;
+            Wanted::Health(query.health()?)
+        }
+        Resource::HealthOf(question) => {
+            nothing(body)?;
+            Wanted::Health(question)
+        }
+        Resource::Metrics => {
+            nothing(body)?;
+            Wanted::Metrics
+        }
         Resource::Logs => {
             nothing(body)?;
             let targets = query.all("target").iter().map(|text| text.parse()).collect::<Result<_, String>>();
@@ -213,10 +244,8 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
         }
         Resource::Restart => {
             let RestartBody { targets, rolling, wait } = json_or_nothing(body)?;
-            if rolling {
-                return Err(Fault::not_in_this_version(StatusCode::BAD_REQUEST, "rolling"));
-            }
-            request(Verb::Restart { targets: few(targets)?, manner: Manner::AtOnce }, wait, &mut query)?
+            let manner = if rolling { Manner::Rolling } else { Manner::AtOnce };
+            request(Verb::Restart { targets: few(targets)?, manner }, wait, &mut query)?
         }
         Resource::Stop => {
             let StopBody { targets, wait } = json_or_nothing(body)?;
@@ -440,6 +469,17 @@ impl Query {
 
     fn answer(&mut self) -> Result<When, Fault> {
         Ok(if self.flag("wait")? { When::Happened } else { When::Accepted })
+    }
+
+    fn health(&mut self) -> Result<HealthQuestion, Fault> {
+        match self.one("check")?.as_deref() {
+            None | Some("ready") => Ok(HealthQuestion::Ready),
+            Some("live") => Ok(HealthQuestion::Live),
+            Some("startup") => Ok(HealthQuestion::Startup),
+            Some(other) => {
+                Err(Fault::bad_request(format!("`check` is live, ready or startup, not `{other}`")))
+            }
+        }
     }
 
     fn nothing_else(self) -> Result<(), Fault> {

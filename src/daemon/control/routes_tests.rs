@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::routes::{Follow, Wanted, read, resource};
-use crate::api::{Change, Manner, Verb, When};
+use crate::api::{Change, HealthQuestion, Manner, Verb, When};
 
 fn ask(method: &str, target: &str, body: &str) -> Result<Wanted, (u16, String)> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -80,6 +80,39 @@ fn what_is_optional_may_be_left_out_with_the_whole_body() {
 }
 
 #[test]
+fn a_restart_is_all_at_once_unless_it_is_to_roll() {
+    for (body, manner) in [
+        (r#"{"rolling":true}"#, Manner::Rolling),
+        (r#"{"rolling":false}"#, Manner::AtOnce),
+        ("", Manner::AtOnce),
+    ] {
+        let (asked, _) = verb("POST", "/v1/restart", body);
+        assert_eq!(asked, Verb::Restart { targets: vec![], manner }, "{body}");
+    }
+    is_refused(400, "POST", "/v1/restart", r#"{"rolling":1}"#, "the body: ");
+    is_refused(400, "POST", "/v1/stop", r#"{"rolling":true}"#, "unknown field `rolling`");
+}
+
+#[test]
+fn one_of_three_questions_about_health_is_asked() {
+    for (target, question) in [
+        ("/v1/health", HealthQuestion::Ready),
+        ("/v1/health?check=ready", HealthQuestion::Ready),
+        ("/v1/health?check=live", HealthQuestion::Live),
+        ("/v1/health?check=startup", HealthQuestion::Startup),
+        ("/health/live", HealthQuestion::Live),
+        ("/health/ready", HealthQuestion::Ready),
+        ("/health/startup", HealthQuestion::Startup),
+    ] {
+        assert_eq!(ask("GET", target, ""), Ok(Wanted::Health(question)), "{target}");
+    }
+    is_refused(400, "GET", "/v1/health?check=well", "", "live, ready or startup, not `well`");
+    is_refused(400, "GET", "/health/live?check=live", "", "no parameter `check`");
+    is_refused(404, "GET", "/health", "", "nothing of that path");
+    is_refused(405, "POST", "/metrics", "", "`/metrics` takes GET");
+}
+
+#[test]
 fn to_wait_may_be_said_in_either_place() {
     for (target, body, answer) in [
         ("/v1/stop", r#"{"wait":true}"#, When::Happened),
@@ -125,8 +158,7 @@ fn what_is_not_known_is_refused_by_name() {
     is_refused(400, "POST", "/v1/stop?drain=3s", "", "no parameter `drain`");
     is_refused(400, "GET", "/v1/processes?wait=true", "", "no parameter `wait`");
     is_refused(400, "GET", "/v1/processes", "{}", "takes no body");
-    is_refused(400, "POST", "/v1/restart", r#"{"rolling":true}"#, "`rolling` is not in this version");
-    is_refused(404, "GET", "/v1/health", "", "`/v1/health` is not in this version");
+    is_refused(404, "GET", "/v1/deploy", "", "`/v1/deploy` is not in this version");
     for path in
         ["/", "", "*", "/v1", "/v1/", "/v1/processes/", "/v2/processes", "/V1/processes", "//v1/processes"]
     {
@@ -171,8 +203,8 @@ proptest! {
     #[test]
     fn no_bytes_are_too_odd_to_be_answered(
         method in "[A-Z]{1,8}|GET|POST",
-        path in prop_oneof!["/v1/(processes|services|formation|restart|stop|signal|reload|shutdown|logs|events)", ".{0,40}"],
-        query in prop_oneof!["((wait|follow|n|target)=[a-z0-9%.*\\[+-]{0,9}&?){0,4}", ".{0,60}"],
+        path in prop_oneof!["/v1/(processes|services|formation|restart|stop|signal|reload|shutdown|logs|events|health)", ".{0,40}"],
+        query in prop_oneof!["((wait|follow|n|target|check)=[a-z0-9%.*\\[+-]{0,9}&?){0,4}", ".{0,60}"],
         body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             r#"\{("(web|targets|wait|signal|drain|rolling)":("[+-]?[0-9a-zA-Z.\[*]{0,5}"|-?[0-9]{1,12}|true|false|null|\[("[a-z*.\[]{0,4}",?){0,2}\]),?){0,3}\}"#

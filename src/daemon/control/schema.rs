@@ -48,7 +48,11 @@ impl Document {
         };
         let mut complaints = Vec::new();
         // Our own word for streams: each line is a value of its own.
-        if let Some(line) = media.get("x-line") {
+        let is_text = answer.content_type.is_some_and(|kind| kind.starts_with("text/"));
+        if is_text {
+            let text = String::from_utf8_lossy(answer.body).into_owned();
+            self.check(&Value::String(text), &media["schema"], "", &mut complaints);
+        } else if let Some(line) = media.get("x-line") {
             for text in answer.body.split_inclusive(|byte| *byte == b'\n') {
                 self.check_text(text, line, &mut complaints);
             }

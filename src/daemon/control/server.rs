@@ -1,29 +1,37 @@
-//! Serves the socket: who may connect, how many at once, and how long anything may take.
+//! Serves the socket and the port: who may connect, how many at once, and how long anything may take.
 //!
-//! All of it happens on one thread. A connection that has asked nothing yet, or has its answer, gives way to a new one
-//! when there are too many: whoever only holds connections open keeps nobody out.
+//! All of it happens on one thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{KeepAlive, TcpKeepIdle};
 use nix::unistd::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 
 use crate::stream::History;
 
 use super::super::Fact;
 use super::super::room::{self, Purpose};
+use super::Doors;
 use super::answer;
+use super::checkup::Checkup;
+use super::hall::{Entrance, Hall, Room, Seat, Standing};
 use super::place::Place;
+use super::port::{Gate, Port};
+use super::routes::Fault;
 use super::usage::Usage;
 
 /// What the rest of the daemon tells us.
@@ -42,8 +50,11 @@ pub(super) struct Server {
     /// Rung when the history has something new.
     pub(super) bell: Arc<Notify>,
     pub(super) usage: Rc<Usage>,
-    seats: RefCell<Vec<Rc<Seat>>>,
-    standing: Rc<Cell<usize>>,
+    pub(super) checkup: Rc<Checkup>,
+    /// Who may do what at the port; none where there is no port.
+    gate: Option<Gate>,
+    socket: Hall,
+    port: Hall,
     ending: Cell<Ending>,
     /// Rung when the end begins, and whenever a connection has ended.
     change: Notify,
@@ -54,36 +65,6 @@ enum Ending {
     No,
     Yes,
 }
-
-/// One connection.
-pub(super) struct Seat {
-    manner: Cell<Manner>,
-    /// When that began.
-    since: Cell<Instant>,
-    /// Rung when it has to give way.
-    leave: Notify,
-}
-
-/// What a connection does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// It asks nothing, or not yet, or has its answer: it can be closed.
-    Idle,
-    /// Somebody waits for an answer.
-    Busy,
-}
-
-/// Leave to hold a connection for as long as it takes: to follow, or to wait until something has happened.
-pub(super) struct Standing {
-    count: Rc<Cell<usize>>,
-    seat: Rc<Seat>,
-}
-
-/// Connections at once.
-pub(super) const CONNECTIONS: usize = 64;
-
-/// Those among them that follow or wait: the others are for short questions.
-pub(super) const STANDING: usize = 48;
 
 /// A request's line and headers must be there so long after the connection, or after the answer before.
 pub(super) const HEADER_TIME: Duration = Duration::from_secs(5);
@@ -97,8 +78,12 @@ const HEADERS: usize = 64;
 /// When no descriptor is to be had for a connection, it waits so long.
 const UNTIL_DESCRIPTORS: Duration = Duration::from_millis(50);
 
+/// After so many seconds of silence the kernel asks whether a client by the port is still there (tcp(7)): whoever follows, and is
+/// gone without a word, shall not keep its place for ever.
+const UNTIL_ASKED: u32 = 60;
+
 impl Server {
-    pub(super) fn new(facts: mpsc::Sender<Fact>, history: Arc<History>) -> Rc<Server> {
+    fn new(facts: mpsc::Sender<Fact>, history: Arc<History>, gate: Option<Gate>) -> Rc<Server> {
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         history.set_bell(move || ring.notify_waiters());
@@ -107,8 +92,10 @@ impl Server {
             history,
             bell,
             usage: Usage::new(),
-            seats: RefCell::default(),
-            standing: Rc::default(),
+            checkup: Rc::default(),
+            gate,
+            socket: Hall::default(),
+            port: Hall::default(),
             ending: Cell::new(Ending::No),
             change: Notify::new(),
         })
@@ -116,42 +103,40 @@ impl Server {
 
     /// Serves until it is told to finish.
     pub(super) async fn run(
-        self: Rc<Self>,
-        mut place: Place,
-        listener: std::os::unix::net::UnixListener,
+        doors: Doors,
+        facts: mpsc::Sender<Fact>,
+        history: Arc<History>,
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) -> io::Result<()> {
-        let mut listener = UnixListener::from_std(listener)?;
+        let Doors { socket, port } = doors;
+        let (mut place, socket) = socket.unzip();
+        let mut socket = socket.map(UnixListener::from_std).transpose()?;
+        let (port, gate) = port.map(|Port { listener, gate }| (listener, gate)).unzip();
+        let port = port.map(TcpListener::from_std).transpose()?;
+        let server = Server::new(facts, history, gate);
         let limit = loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        self.welcome(stream);
-                        // Those who are here shall not wait for all who come.
-                        tokio::task::yield_now().await;
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "a client has to wait");
-                        tokio::time::sleep(UNTIL_DESCRIPTORS).await;
-                    }
+                accepted = by_socket(socket.as_ref()) => match accepted {
+                    Ok(stream) => server.welcome_user(stream).await,
+                    Err(error) => wait_for_descriptors(&error).await,
+                },
+                accepted = by_port(port.as_ref()) => match accepted {
+                    Ok(stream) => server.welcome_visitor(stream).await,
+                    Err(error) => wait_for_descriptors(&error).await,
                 },
                 command = commands.recv() => match command {
-                    Some(Command::Remake) => match place.remake() {
-                        Ok(None) => {}
-                        Ok(Some(new)) => match UnixListener::from_std(new) {
-                            Ok(new) => listener = new,
-                            Err(error) => tracing::warn!(%error, "the control socket was not made anew"),
-                        },
-                        Err(reason) => tracing::warn!("{reason}"),
-                    },
+                    Some(Command::Remake) => {
+                        if let Some(new) = place.as_mut().and_then(remade) {
+                            socket = Some(new);
+                        }
+                    }
                     Some(Command::Finish(limit)) => break limit,
                     None => break Duration::ZERO,
                 },
             }
         };
-        drop(listener);
-        drop(place);
-        self.see_off(limit).await;
+        drop((socket, port, place));
+        server.see_off(limit).await;
         Ok(())
     }
 
@@ -162,51 +147,76 @@ impl Server {
         let everybody_gone = async {
             loop {
                 let change = self.change.notified();
-                if self.seats.borrow().is_empty() {
+                if self.connections() == 0 {
                     return;
                 }
                 change.await;
             }
         };
         if tokio::time::timeout(limit, everybody_gone).await.is_err() {
-            tracing::debug!(connections = self.seats.borrow().len(), "some clients were not waited for");
+            tracing::debug!(connections = self.connections(), "some clients were not waited for");
         }
     }
 
-    fn welcome(self: &Rc<Self>, stream: UnixStream) {
+    async fn welcome_user(self: &Rc<Self>, stream: UnixStream) {
         let us = geteuid().as_raw();
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == us || peer.uid() == 0 => {}
+        let stranger = match stream.peer_cred() {
+            Ok(peer) if peer.uid() == us || peer.uid() == 0 => None,
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "a stranger was turned away");
-                return answer::turn_away(&stream, &answer::stranger());
+                Some(answer::stranger())
             }
             Err(error) => {
                 tracing::warn!(%error, "a client who cannot be seen was turned away");
-                return answer::turn_away(&stream, &answer::stranger());
+                Some(answer::stranger())
             }
+        };
+        let turned_away = match stranger {
+            Some(fault) => Err((stream, fault)),
+            None => self.seat(stream, Entrance::Socket, Purpose::Client),
+        };
+        if let Err((stream, fault)) = turned_away {
+            // The buffer of a new connection is empty and takes it all, unless the client is gone.
+            let _ = stream.try_write(&answer::turning_away(&fault));
         }
-        let crowded =
-            self.seats.borrow().len() >= CONNECTIONS || room::left_beside(&stream, Purpose::Client).is_err();
-        if crowded && !self.somebody_leaves() {
-            return answer::turn_away(&stream, &answer::crowded());
+        // Those who are here shall not wait for all who come.
+        tokio::task::yield_now().await;
+    }
+
+    async fn welcome_visitor(self: &Rc<Self>, stream: TcpStream) {
+        let asked = setsockopt(&stream, KeepAlive, &true)
+            .and_then(|()| setsockopt(&stream, TcpKeepIdle, &UNTIL_ASKED));
+        if let Err(errno) = asked {
+            tracing::debug!(%errno, "a client is not asked whether it is still there");
         }
-        let manner = Cell::new(Manner::Idle);
-        let seat = Rc::new(Seat { manner, since: Cell::new(Instant::now()), leave: Notify::new() });
-        self.seats.borrow_mut().push(Rc::clone(&seat));
+        // What is written is whole: nothing more follows soon.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client is answered with delay");
+        }
+        if let Err((stream, fault)) = self.seat(stream, Entrance::Port, Purpose::Visitor) {
+            // As above.
+            let _ = stream.try_write(&answer::turning_away(&fault));
+        }
+        tokio::task::yield_now().await;
+    }
+
+    /// Serves a connection in a task of its own.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    fn seat<S>(self: &Rc<Self>, stream: S, entrance: Entrance, purpose: Purpose) -> Result<(), (S, Fault)>
+    where
+        S: AsyncRead + AsyncWrite + AsRawFd + AsFd + Unpin + 'static,
+    {
+        let room = if room::left_beside(&stream, purpose).is_ok() { Room::Enough } else { Room::Scarce };
+        let Some(seat) = self.hall(entrance).admit(entrance, room) else {
+            return Err((stream, answer::crowded()));
+        };
         tokio::task::spawn_local(Rc::clone(self).serve(stream, seat));
+        Ok(())
     }
 
-    /// Whether one of the idle connections makes room: the one that has been idle for the longest.
-    fn somebody_leaves(&self) -> bool {
-        let mut seats = self.seats.borrow_mut();
-        let idle = seats.iter().enumerate().filter(|(_, seat)| seat.manner.get() == Manner::Idle);
-        let Some((at, _)) = idle.min_by_key(|(_, seat)| seat.since.get()) else { return false };
-        seats.remove(at).leave.notify_one();
-        true
-    }
-
-    async fn serve(self: Rc<Self>, stream: UnixStream, seat: Rc<Seat>) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S, seat: Rc<Seat>) {
         let service = service_fn(|request| {
             let (server, seat) = (Rc::clone(&self), Rc::clone(&seat));
             async move { Ok::<_, Infallible>(answer::answer(&server, &seat, request).await) }
@@ -237,7 +247,7 @@ impl Server {
                 () = change, if told == Ending::No => {}
             }
         }
-        self.seats.borrow_mut().retain(|other| !Rc::ptr_eq(other, &seat));
+        self.hall(seat.entrance()).left_by(&seat);
         if self.ending.get() == Ending::Yes {
             self.change.notify_waiters();
         }
@@ -245,25 +255,64 @@ impl Server {
 
     /// Leave to take one's time; none when too many do.
     pub(super) fn standing(&self, seat: &Rc<Seat>) -> Option<Standing> {
-        if self.standing.get() >= STANDING {
-            return None;
+        self.hall(seat.entrance()).standing(seat)
+    }
+
+    /// Who decides what may be asked by this entrance; nobody where everything may be.
+    pub(super) fn gate(&self, entrance: Entrance) -> Option<&Gate> {
+        match entrance {
+            Entrance::Socket => None,
+            Entrance::Port => self.gate.as_ref(),
         }
-        self.standing.set(self.standing.get() + 1);
-        seat.sits(Manner::Busy);
-        Some(Standing { count: Rc::clone(&self.standing), seat: Rc::clone(seat) })
+    }
+
+    fn hall(&self, entrance: Entrance) -> &Hall {
+        match entrance {
+            Entrance::Socket => &self.socket,
+            Entrance::Port => &self.port,
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.socket.count() + self.port.count()
     }
 }
 
-impl Seat {
-    pub(super) fn sits(&self, manner: Manner) {
-        self.manner.set(manner);
-        self.since.set(Instant::now());
+/// The next one by the socket; never, where there is none.
+async fn by_socket(socket: Option<&UnixListener>) -> io::Result<UnixStream> {
+    match socket {
+        Some(socket) => socket.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
     }
 }
 
-impl Drop for Standing {
-    fn drop(&mut self) {
-        self.count.set(self.count.get() - 1);
-        self.seat.sits(Manner::Idle);
+/// The next one by the port; never, where there is none.
+async fn by_port(port: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match port {
+        Some(port) => port.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_for_descriptors(error: &io::Error) {
+    tracing::debug!(%error, "a client has to wait");
+    tokio::time::sleep(UNTIL_DESCRIPTORS).await;
+}
+
+/// The socket made anew, where it had to be and could be.
+fn remade(place: &mut Place) -> Option<UnixListener> {
+    match place.remake() {
+        Ok(None) => None,
+        Ok(Some(new)) => match UnixListener::from_std(new) {
+            Ok(new) => Some(new),
+            Err(error) => {
+                tracing::warn!(%error, "the control socket was not made anew");
+                None
+            }
+        },
+        Err(reason) => {
+            tracing::warn!("{reason}");
+            None
+        }
     }
 }

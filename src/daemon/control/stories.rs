@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::answer::BODY_BYTES;
+use super::hall::{CONNECTIONS, STANDING};
 use super::http::{Client, PATIENCE, request};
-use super::server::{CONNECTIONS, HEADER_TIME, STANDING};
+use super::server::HEADER_TIME;
 use super::testing::{Rig, eventually};
 
 #[test]
@@ -44,7 +45,6 @@ fn each_refusal_has_its_status_and_its_word() {
         ("/v1/signal", r#"{"signal":"HUP"}"#, 409, "not_running"),
         ("/v1/reload", "", 422, "invalid_configuration"),
         ("/v1/restart", "{", 400, "bad_request"),
-        ("/v1/restart", r#"{"rolling":true}"#, 400, "not_in_this_version"),
         ("/v1/nosuch", "", 404, "not_found"),
         ("/v1/processes", "", 405, "method_not_allowed"),
     ] {

@@ -1,11 +1,12 @@
 //! What the tests of this room share: a directory, a formation that is only played, and a real stream.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,15 @@ use tokio::sync::mpsc;
 
 use crate::api::{
     Accepted, Answer, Change, Effect, ExitReason, Formation, InstanceId, LastExit, Pid, ProcessStatus,
-    Refusal, Request, ServiceStatus, SlotName, State, Status, TypeName, Verb, When, Will,
+    Refusal, Request, ServiceStatus, SlotName, State, Status, Tally, TypeName, TypeVitals, Verb, Vitals,
+    When, Will,
 };
 
 use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
 
 use super::super::Fact;
-use super::http::{Client, PATIENCE, Reply, request};
-use super::{Asked, Control, Place, Wanted};
+use super::http::{Client, PATIENCE, Reply, request_with};
+use super::{Asked, Control, Doors, Http, Look, Place, Port, Token, Wanted};
 
 /// A directory of a test's own, removed at its end.
 pub(in crate::daemon) struct Scratch(PathBuf);
@@ -46,15 +48,23 @@ impl Drop for Scratch {
     }
 }
 
-/// A served socket with a played formation behind it.
+/// What opens the port of a rig.
+pub(super) const TOKEN: &str = "0123456789abcdef";
+
+/// A served socket and a served port with a played formation behind them.
 pub(super) struct Rig {
     pub(super) scratch: Scratch,
     pub(super) socket: PathBuf,
+    pub(super) port: SocketAddr,
     /// The real stream, into nothing, and what `web.1` writes.
     stream: Option<Stream>,
     pipe: File,
     pub(super) asked: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
+    /// How the played formation is.
+    mood: Arc<Mutex<Mood>>,
+    /// How its services are; none where they keep silent.
+    services: Arc<Mutex<Option<Vec<ServiceStatus>>>>,
     control: Option<Control>,
     formation: Option<JoinHandle<()>>,
 }
@@ -63,18 +73,29 @@ impl Rig {
     pub(super) fn new() -> Rig {
         let scratch = Scratch::new();
         let socket = scratch.path("control.sock");
-        let (place, listener) = Place::take(Wanted::At(&socket)).expect("a place of our own");
+        let place = Place::take(Wanted::At(&socket)).expect("a place of our own");
+        let token = Some(Token::new(TOKEN.as_bytes()).expect("a token"));
+        let http = Http { address: "127.0.0.1:0".parse().expect("an address"), token };
+        let port = Port::listen(&http).expect("ports are left");
+        let address = port.address();
         let (facts, queue) = mpsc::channel(64);
         let history = History::new(256 * 1024);
         let (stream, pipe) = open_stream(Arc::clone(&history));
-        let control = Control::start(place, listener, facts, history).expect("a thread");
+        let doors = Doors { socket: Some(place), port: Some(port) };
+        let control = Control::start(doors, facts, history).expect("a thread");
         let asked = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(AtomicBool::new(false));
+        let mood = Arc::new(Mutex::new(Mood::Well));
+        let services = Arc::new(Mutex::new(Some(vec![service()])));
         let (count, end) = (Arc::clone(&asked), Arc::clone(&ended));
-        let formation = thread::spawn(move || play(queue, &count, &end));
+        let (how, theirs) = (Arc::clone(&mood), Arc::clone(&services));
+        let formation = thread::spawn(move || play(queue, &count, &end, &how, &theirs));
         Rig {
             scratch,
             socket,
+            port: address,
+            mood,
+            services,
             stream: Some(stream),
             pipe,
             asked,
@@ -116,6 +137,23 @@ impl Rig {
 
     pub(super) fn connect(&self) -> Client {
         Client::new(&self.socket)
+    }
+
+    /// One request by the port, with further headers.
+    pub(super) fn ask_port(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        let mut client = Client::by_port(self.port);
+        client.write(request_with(method, path, headers, body)).expect("it is heard");
+        client.reply().expect("it is answered")
+    }
+
+    /// From now on it is so.
+    pub(super) fn is(&self, mood: Mood) {
+        *self.mood.lock().expect("no thread panicked") = mood;
+    }
+
+    /// From now on its services are so; none where they keep silent.
+    pub(super) fn has(&self, services: Option<Vec<ServiceStatus>>) {
+        *self.services.lock().expect("no thread panicked") = services;
     }
 
     /// One request on a connection of its own.
@@ -160,11 +198,30 @@ fn open_stream(history: Arc<History>) -> (Stream, File) {
     (stream, writing.into())
 }
 
+/// How a played formation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// All are ready.
+    Well,
+    /// One of `web` is not, and never was.
+    Unready,
+    /// On its way down.
+    Draining,
+    /// The loop hears nothing of what is asked about health.
+    Deaf,
+}
+
 /// Plays `web=2 worker=1` until everybody who could ask has gone. `web` has a `max` of 8; what is to happen has happened at
 /// once, but for a shutdown.
-fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize, ended: &AtomicBool) {
+fn play(
+    mut queue: mpsc::Receiver<Fact>,
+    asked: &AtomicUsize,
+    ended: &AtomicBool,
+    mood: &Mutex<Mood>,
+    services: &Mutex<Option<Vec<ServiceStatus>>>,
+) {
     let mut web = 2;
-    let mut waiting = Vec::new();
+    let (mut waiting, mut unheard, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(fact) = queue.blocking_recv() {
         if ended.load(Ordering::SeqCst) {
             return;
@@ -173,8 +230,20 @@ fn play(mut queue: mpsc::Receiver<Fact>, asked: &AtomicUsize, ended: &AtomicBool
         asked.fetch_add(1, Ordering::SeqCst);
         // Whoever asked may have gone.
         match fact {
-            Asked::Status { reply } => drop(reply.send(status(web))),
-            Asked::Services { reply } => drop(reply.send(vec![service()])),
+            Asked::Look(Look::Status(reply)) => drop(reply.send(status(web))),
+            Asked::Look(Look::Tallies(reply)) => {
+                drop(reply.send((status(web), vec![Tally::new(type_name("web"))])));
+            }
+            Asked::Look(Look::Vitals(reply)) => match *mood.lock().expect("no thread panicked") {
+                Mood::Deaf => unheard.push(reply),
+                mood @ (Mood::Well | Mood::Unready | Mood::Draining) => {
+                    drop(reply.send((vitals(web, mood), status(web).formation)));
+                }
+            },
+            Asked::Services { reply } => match &*services.lock().expect("no thread panicked") {
+                Some(services) => drop(reply.send(services.clone())),
+                None => silent.push(reply),
+            },
             Asked::Request {
                 request: Request { verb: Verb::Shutdown { .. }, answer: When::Happened },
                 reply,
@@ -238,8 +307,8 @@ fn service() -> ServiceStatus {
         name: "REDIS_URL".to_owned(),
         kind: "redis".to_owned(),
         host: "localhost:6379".to_owned(),
-        ok: false,
-        message: "connection refused".to_owned(),
+        ok: true,
+        message: "answers".to_owned(),
         time_ms: 1,
         needed_by: vec![type_name("web")],
     }
@@ -275,6 +344,17 @@ fn status(web: u32) -> Status {
         (1..=web).map(|number| slot("web", number)).chain([slot("worker", 1)]).map(process).collect();
     let formation = Formation(vec![(type_name("web"), web), (type_name("worker"), 1)]);
     Status { schema: Status::SCHEMA, formation, processes }
+}
+
+fn vitals(web: u32, mood: Mood) -> Vitals {
+    let ready = if mood == Mood::Unready { web - 1 } else { web };
+    let of =
+        |name, wanted, ready| TypeVitals { process_type: type_name(name), wanted, ready, enough: wanted };
+    Vitals {
+        draining: mood == Mood::Draining,
+        started: mood != Mood::Unready,
+        essential: vec![of("web", web, ready), of("worker", 1, 1)],
+    }
 }
 
 fn type_name(name: &str) -> TypeName {

@@ -124,6 +124,8 @@ fn fault_56_two_hundred_slow_clients_keep_nobody_out() {
     let mut run = Supervise::with("a: sleep 1000\n").start();
     run.event("started", "a.1");
     let socket = socket_of(&run);
+    // Whoever is answered meets a server that has all that it needs.
+    assert_eq!(ask(&socket, "GET", "/v1/formation", "").status, 200);
     let before = descriptors(run.pid());
     let begin = Instant::now();
     let mut slow: Vec<Client> = (0..200).map(|_| Client::new(&socket)).collect();

@@ -6,7 +6,7 @@ mod truth;
 
 // The same tools as the room's own tests have.
 #[path = "../../../src/daemon/control/http.rs"]
-mod http;
+pub(crate) mod http;
 #[path = "../../../src/daemon/control/schema.rs"]
 mod schema;
 
@@ -24,7 +24,7 @@ fn sockets(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The socket of a run: the only one in its runtime directory.
-fn socket_of(run: &Run) -> PathBuf {
+pub(crate) fn socket_of(run: &Run) -> PathBuf {
     let directory = run.directory().top().join("runtime/supervise");
     let look = || sockets(&directory).pop().filter(|socket| answers(socket));
     eventually("a socket that answers", look, || run.so_far().to_string())
@@ -35,6 +35,6 @@ fn answers(socket: &Path) -> bool {
 }
 
 /// One request on a connection of its own.
-fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Reply {
+pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Reply {
     Client::new(socket).ask(method, path, body)
 }
