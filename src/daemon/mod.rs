@@ -4,8 +4,8 @@
 //! else is a function that performs one action and comes back. It runs on the main thread, spawns there and reaps
 //! there; it never waits for a child, a client or the reader of our stdout.
 
+mod claim;
 mod clock;
-#[allow(dead_code, unused_imports, reason = "it is not served yet")]
 mod control;
 mod detach;
 mod edition;
@@ -34,13 +34,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::place::project;
 use crate::api::{InstanceId, Missing, Notice, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
-use control::{Asked, Doors, NoPlace, Port, Record};
+use claim::Claim;
+use control::Asked;
 use detach::Readiness;
 use host::{Host, Tools};
 use leftovers::Left;
@@ -285,38 +285,6 @@ async fn run(
         record.end_clean();
     }
     Ok(code)
-}
-
-/// What this run has to itself.
-struct Claim {
-    project: String,
-    doors: Doors,
-    /// What is to be said of them.
-    remarks: Vec<Notice>,
-    record: Record,
-}
-
-impl Claim {
-    /// # Errors
-    /// Somebody else has it, or the socket or the port that was asked for cannot be had.
-    fn stake(release: &Release, options: &Options) -> io::Result<Claim> {
-        let project = project(&release.procfile);
-        let mut remarks = Vec::new();
-        let socket = match control::find_place(&options.socket, &project) {
-            Ok(place) => place,
-            Err(nowhere @ NoPlace::Nowhere { .. }) => {
-                remarks.push(Notice::NoControl { reason: nowhere.to_string() });
-                None
-            }
-            Err(refusal @ (NoPlace::Taken { .. } | NoPlace::Impossible { .. })) => {
-                return Err(io::Error::other(refusal.to_string()));
-            }
-        };
-        let port = options.http.as_ref().map(Port::listen).transpose()?;
-        remarks.extend(port.as_ref().map(|port| Notice::Serving { address: port.address().to_string() }));
-        let record = control::take_record(&project, &control::directories());
-        Ok(Claim { project, doors: Doors { socket, port }, remarks, record })
-    }
 }
 
 /// Asks to be told when every slot runs or has failed.
