@@ -264,6 +264,35 @@ fn reload_touches_what_has_changed_and_nothing_else() {
 }
 
 #[test]
+fn a_rolling_restart_shows_how_it_goes_on_and_why_it_was_turned_back() {
+    let procfile = "web: if [ -e broken ]; then echo boom; exit 3; fi; exec sleep 1000\n";
+    let spec = "formation: { web: { quantity: 2, port: false, rollout: { min_ready: 50ms } } }\n";
+    let mut run = Supervise::with(procfile).spec(spec).start();
+    run.event("started", "web.2");
+    says(&run, &["scale", "--wait", "web=2"]);
+    let before = ps(&run);
+    let said = says(&run, &["restart", "--rolling", "--wait", "web"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("web: replacing 2 by new ones"), "{said}");
+    assert_eq!(lines[1..3], ["web: 1 of 2 replaced", "web: 2 of 2 replaced"], "{said}");
+    assert!(lines[3].starts_with("web: all replaced after "), "{said}");
+    assert_eq!(lines[4..], ["web.1, web.2 restarted, now running"], "{said}");
+    let after = ps(&run);
+    assert!(before.keys().eq(after.keys()) && before.iter().all(|(name, seen)| seen.pid != after[name].pid));
+
+    std::fs::write(run.directory().app("broken"), "").expect("it is ours");
+    let refused = ask(&run, &["restart", "--rolling", "--wait", "web"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.out);
+    assert!(refused.out.contains("web.3 exited with code 3"), "{}", refused.out);
+    assert!(refused.out.lines().last().is_some_and(|line| line.contains("turned back")), "{}", refused.out);
+    for says in ["error: the new web was turned back", "\n  web.3 wrote last:\n    boom\n"] {
+        assert!(refused.err.contains(says), "{says}: {}", refused.err);
+    }
+    assert_eq!(ps(&run), after, "the old ones have not noticed");
+    run.is_stopped();
+}
+
+#[test]
 fn a_reload_reads_the_directory_that_was_put_in_the_place_of_ours() {
     let mut run = Supervise::with("web: sleep 1000\n").start();
     run.event("started", "web.1");

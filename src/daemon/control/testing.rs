@@ -53,7 +53,8 @@ pub(super) const TOKEN: &str = "0123456789abcdef";
 
 /// A served socket and a served port with a played formation behind them.
 pub(super) struct Rig {
-    pub(super) scratch: Scratch,
+    /// Removed with it.
+    _scratch: Scratch,
     pub(super) socket: PathBuf,
     pub(super) port: SocketAddr,
     /// The real stream, into nothing, and what `web.1` writes.
@@ -91,7 +92,7 @@ impl Rig {
         let (how, theirs) = (Arc::clone(&mood), Arc::clone(&services));
         let formation = thread::spawn(move || play(queue, &count, &end, &how, &theirs));
         Rig {
-            scratch,
+            _scratch: scratch,
             socket,
             port: address,
             mood,
