@@ -18,8 +18,10 @@ pub(super) struct Family {
     mark: String,
     lives: HashMap<InstanceId, Kin>,
     leaders: HashMap<i32, InstanceId>,
-    /// Children that we did not start, and whose they are, where that can be told.
-    adopted: HashMap<i32, Option<InstanceId>>,
+    /// Unreaped commands of probes, which belong to no instance, by the number of the try.
+    probes: HashMap<i32, u64>,
+    /// Children that we did not start, and whose they are.
+    adopted: HashMap<i32, Owner>,
     strangers: Strangers,
 }
 
@@ -36,6 +38,21 @@ pub(super) enum Strangers {
     OfNobody,
     /// It is nobody's: a type lets its descendants be, and it could be one of them.
     LetBe,
+}
+
+/// So many generations are looked at to find out whether a process descends from a leader; numbers that are given anew
+/// meanwhile could make a circle.
+const DEEPEST: usize = 64;
+
+/// Whose an adopted child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// An instance's.
+    Instance(InstanceId),
+    /// The command's of the probe with this number.
+    Probe(u64),
+    /// That cannot be told.
+    Unknown,
 }
 
 /// What is known of an instance.
@@ -59,7 +76,14 @@ pub(super) enum LeaderState {
 
 impl Family {
     pub(super) fn new(mark: String, strangers: Strangers) -> Family {
-        Family { mark, lives: HashMap::new(), leaders: HashMap::new(), adopted: HashMap::new(), strangers }
+        Family {
+            mark,
+            lives: HashMap::new(),
+            leaders: HashMap::new(),
+            probes: HashMap::new(),
+            adopted: HashMap::new(),
+            strangers,
+        }
     }
 
     /// The value that marks an instance's processes.
@@ -67,9 +91,19 @@ impl Family {
         format!("{}-{}", self.mark, instance.0)
     }
 
+    /// The value that marks the processes of a try of a probe.
+    pub(super) fn mark_of_probe(&self, instance: InstanceId, number: u64) -> String {
+        format!("{}.{number}", self.mark(instance))
+    }
+
     pub(super) fn born(&mut self, slot: SlotKey, instance: InstanceId, edition: usize, leader: Pid) {
         self.lives.insert(instance, Kin { slot, edition, leader, leader_state: LeaderState::Unreaped });
         self.leaders.insert(leader.raw(), instance);
+    }
+
+    /// A command of a probe was started.
+    pub(super) fn probe_born(&mut self, pid: Pid, number: u64) {
+        self.probes.insert(pid.raw(), number);
     }
 
     /// The instance whose unreaped leader this is.
@@ -98,6 +132,7 @@ impl Family {
     /// A child of ours was reaped.
     pub(super) fn reaped(&mut self, pid: i32) {
         self.adopted.remove(&pid);
+        self.probes.remove(&pid);
         if let Some(instance) = self.leaders.remove(&pid)
             && let Some(kin) = self.lives.get_mut(&instance)
         {
@@ -130,7 +165,11 @@ impl Family {
         if self.strangers == Strangers::OfTheFirst {
             let lives = &self.lives;
             for owner in self.adopted.values_mut() {
-                *owner = owner.filter(|owner| lives.contains_key(owner)).or(Some(instance));
+                *owner = match *owner {
+                    Owner::Instance(owner) if lives.contains_key(&owner) => Owner::Instance(owner),
+                    Owner::Instance(_) | Owner::Unknown => Owner::Instance(instance),
+                    Owner::Probe(number) => Owner::Probe(number),
+                };
             }
         }
         if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
@@ -178,23 +217,62 @@ impl Family {
             .collect()
     }
 
+    /// Whether a process is of an instance whose leader is not reaped: the leader, one of its group, one that descends from
+    /// it, or one that has the instance's mark.
+    pub(super) fn includes(&self, instance: InstanceId, pid: i32) -> bool {
+        let Some(kin) = self.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped) else {
+            return false;
+        };
+        let leader = kin.leader.raw();
+        if pid == leader {
+            return true;
+        }
+        let Some(stat) = Stat::of(pid) else { return false };
+        if stat.group == leader {
+            return true;
+        }
+        let us = i32::try_from(std::process::id()).unwrap_or(0);
+        let parent = |stat: &Stat| Stat::of(stat.parent).filter(|parent| parent.pid > 1 && parent.pid != us);
+        let descends = std::iter::successors(Some(stat), parent).take(DEEPEST).any(|stat| {
+            stat.pid == leader || self.adopted.get(&stat.pid) == Some(&Owner::Instance(instance))
+        });
+        descends || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+    }
+
+    /// What commands of probes have left behind that have ended: none of it is of any use to anybody.
+    pub(super) fn left_by_probes(&mut self) -> Vec<Stat> {
+        self.adopt();
+        let running: BTreeSet<u64> = self.probes.values().copied().collect();
+        let left = self.adopted.iter().filter(|(_, owner)| match owner {
+            Owner::Probe(number) => !running.contains(number),
+            Owner::Instance(_) | Owner::Unknown => false,
+        });
+        left.filter_map(|(pid, _)| Stat::of(*pid)).filter(Stat::alive).collect()
+    }
+
+    /// Whether a child of ours is a probe's command, or was left behind by one.
+    pub(super) fn is_of_a_probe(&self, pid: i32) -> bool {
+        self.probes.contains_key(&pid) || matches!(self.adopted.get(&pid), Some(Owner::Probe(_)))
+    }
+
     /// Whether an adopted child with this owner belongs to this instance.
-    fn is_of(&self, owner: Option<InstanceId>, instance: InstanceId) -> bool {
-        // What an instance left that is forgotten is as much a stranger as what never had a mark.
-        match (owner.filter(|owner| self.lives.contains_key(owner)), self.strangers) {
-            (
-                Some(owner),
-                Strangers::OfTheLast | Strangers::OfTheFirst | Strangers::OfNobody | Strangers::LetBe,
-            ) => owner == instance,
-            (None, Strangers::OfTheLast) => self.lives.len() == 1 && self.lives.contains_key(&instance),
-            (None, Strangers::OfTheFirst | Strangers::OfNobody | Strangers::LetBe) => false,
+    fn is_of(&self, owner: Owner, instance: InstanceId) -> bool {
+        match owner {
+            Owner::Instance(owner) if self.lives.contains_key(&owner) => owner == instance,
+            Owner::Probe(_) => false,
+            // What an instance left that is forgotten is as much a stranger as what never had a mark.
+            Owner::Instance(_) | Owner::Unknown => match self.strangers {
+                Strangers::OfTheLast => self.lives.len() == 1 && self.lives.contains_key(&instance),
+                Strangers::OfTheFirst | Strangers::OfNobody | Strangers::LetBe => false,
+            },
         }
     }
 
     /// Takes note of children that became ours, and whose they are.
     fn adopt(&mut self) {
         for pid in proc::children() {
-            if self.leaders.contains_key(&pid) || self.adopted.contains_key(&pid) {
+            let known = self.leaders.contains_key(&pid) || self.probes.contains_key(&pid);
+            if known || self.adopted.contains_key(&pid) {
                 continue;
             }
             let Some(stat) = Stat::of(pid).filter(Stat::alive) else { continue };
@@ -204,13 +282,22 @@ impl Family {
         }
     }
 
-    fn owner(&self, stat: &Stat) -> Option<InstanceId> {
+    fn owner(&self, stat: &Stat) -> Owner {
         // A group keeps its number while it has a member; should the number have two claimants, the later has it.
         let claimants = self.lives.iter().filter(|(_, kin)| kin.leader.raw() == stat.group);
-        claimants.map(|(instance, _)| *instance).max().or_else(|| {
-            let value = String::from_utf8(proc::variable(stat.pid, "SUPERVISE_INSTANCE")?).ok()?;
-            let number = value.strip_prefix(&self.mark)?.strip_prefix('-')?.parse().ok()?;
-            Some(InstanceId(number))
-        })
+        let claimant = claimants.map(|(instance, _)| *instance).max();
+        let by_group = claimant
+            .map(Owner::Instance)
+            .or_else(|| self.probes.get(&stat.group).map(|number| Owner::Probe(*number)));
+        by_group.or_else(|| self.owner_by_mark(stat.pid)).unwrap_or(Owner::Unknown)
+    }
+
+    fn owner_by_mark(&self, pid: i32) -> Option<Owner> {
+        let value = String::from_utf8(proc::variable(pid, "SUPERVISE_INSTANCE")?).ok()?;
+        let rest = value.strip_prefix(&self.mark)?.strip_prefix('-')?;
+        match rest.split_once('.') {
+            Some((_, number)) => number.parse().ok().map(Owner::Probe),
+            None => rest.parse().ok().map(|number| Owner::Instance(InstanceId(number))),
+        }
     }
 }

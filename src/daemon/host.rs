@@ -13,7 +13,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Answer, InstanceId, Notice, Pid, Request, RequestId, ServiceStatus, Signal, SlotName};
+use crate::api::{
+    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
+};
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
@@ -26,7 +28,9 @@ use super::family::{Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::listen::{Bound, Sockets};
+use super::notify::{Mailboxes, Reading};
 use super::port;
+use super::probe::{Finding, Hands, Probes};
 use super::proc::{self, Stat};
 use super::program;
 use super::reaper;
@@ -57,6 +61,8 @@ pub(super) struct Host {
     stderr: Stderr,
     family: Family,
     watch: Watch,
+    probes: Probes,
+    mailboxes: Mailboxes,
     stream: Stream,
     control: Option<Control>,
     /// Pipes of the newly born, whose birth is to be said first.
@@ -99,6 +105,8 @@ impl Host {
             socket,
             inputs,
             watch: Watch::new(facts.clone()),
+            probes: Probes::new(facts.clone()),
+            mailboxes: Mailboxes::new(facts.clone()),
             facts,
             replies: HashMap::new(),
             next_request: 1,
@@ -143,13 +151,14 @@ impl Host {
         match action {
             Action::Spawn { slot, instance, edition } => self.spawn(slot, instance, edition, inbox),
             Action::Ask { type_index, edition } => self.ask_needs(type_index, edition),
-            Action::Probe { .. } => {}
+            Action::Probe { slot, instance, probe } => self.probe(slot, instance, probe, inbox),
             Action::Revert { type_index, edition } => {
                 self.editions.revert(type_index, edition);
                 self.close_unused_sockets();
             }
             Action::Stop { slot, instance, target, signal } => {
                 self.stream.drain_instance(instance);
+                inbox.extend(self.probes.drain(instance));
                 self.signal(slot, instance, target, signal, inbox);
                 // A refusal would be the same as for the signal before.
                 self.signal(slot, instance, target, Signal::CONT, &mut VecDeque::new());
@@ -159,6 +168,7 @@ impl Host {
             }
             Action::Kill { slot, instance, target } => {
                 self.stream.drain_instance(instance);
+                inbox.extend(self.probes.drain(instance));
                 self.signal(slot, instance, target, Signal::KILL, inbox);
             }
             Action::Look { slot, instance } => {
@@ -213,11 +223,21 @@ impl Host {
         }
     }
 
-    /// A child of ours that has ended, if there is one, and the event it makes. It stays a zombie until
+    /// A child of ours that has ended, if there is one, and the events it makes. It stays a zombie until
     /// [`Host::bury`] is called with its pid.
-    pub(super) fn dead(&mut self) -> Option<(i32, Option<Event>)> {
+    pub(super) fn dead(&mut self) -> Option<(i32, Vec<Event>)> {
         let dead = reaper::peek()?;
-        let event = self.family.led_by(dead.pid).map(|(instance, slot)| {
+        if self.probes.dead(dead) {
+            return Some((dead.pid, Vec::new()));
+        }
+        let Some((instance, slot)) = self.family.led_by(dead.pid) else {
+            return Some((dead.pid, Vec::new()));
+        };
+        // What it has said before it ended comes before its end.
+        let mut events = self.heard(instance, Reading::All);
+        self.mailboxes.close(instance);
+        self.probes.give_up(instance);
+        events.push({
             let living = self.family.descendants(instance);
             match self.family.kin(instance).map(|kin| self.leftovers(kin)) {
                 Some(Leftovers::Stop) => self.watch.over(instance, &living),
@@ -227,14 +247,18 @@ impl Host {
             let living = living.iter().filter_map(Stat::process).collect();
             Event::LeaderExited { slot, instance, status: dead.status, living }
         });
-        Some((dead.pid, event))
+        Some((dead.pid, events))
     }
 
     /// Reaps a dead child. Where it led an instance of which nothing is left to wait for, the instance is forgotten.
     pub(super) fn bury(&mut self, pid: i32) {
         let led = self.family.led_by(pid);
+        let of_a_probe = self.family.is_of_a_probe(pid);
         reaper::reap(pid);
         self.family.reaped(pid);
+        if of_a_probe {
+            self.kill_what_probes_left();
+        }
         if let Some((instance, _)) = led
             && !self.watch.watches(instance)
         {
@@ -267,6 +291,27 @@ impl Host {
             let lived_by = self.family.editions();
             self.sockets.retain(|address| self.editions.listen_on(address, &lived_by));
         }
+    }
+
+    /// What follows from what a try of a probe has found.
+    pub(super) fn found(&mut self, finding: Finding) -> Option<Event> {
+        self.probes.found(finding)
+    }
+
+    /// Something lies in the `NOTIFY_SOCKET` of an instance: what it says.
+    pub(super) fn notified(&mut self, instance: InstanceId) -> Vec<Event> {
+        self.heard(instance, Reading::Some)
+    }
+
+    /// How many notifications were ignored: those of strangers, and too long ones.
+    #[allow(dead_code, reason = "it is for /metrics")]
+    pub(super) fn ignored_notifications(&self) -> u64 {
+        self.mailboxes.ignored()
+    }
+
+    /// Whether a command of a probe, or something that one left behind, is not reaped.
+    pub(super) fn any_probe(&mut self) -> bool {
+        self.probes.any_process() || !self.family.left_by_probes().is_empty()
     }
 
     /// Instances that could not be watched, to be looked at when any child has ended.
@@ -384,6 +429,7 @@ impl Host {
                 .map_err(|errno| shortage("no pipe", errno))?;
             Ok((reading, writing))
         };
+        let mailbox = self.mailboxes.prepare(instance, &process_type.health)?;
         let (out_reading, out_writing) = pipe()?;
         let errors = match process_type.stderr.unwrap_or(self.stderr) {
             Stderr::Merge => None,
@@ -402,7 +448,8 @@ impl Host {
             Some((socket, Bound::Before)) => Some(socket),
             None => None,
         };
-        let own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
+        let mut own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
+        own.extend(mailbox.iter().flat_map(|mailbox| mailbox.variables(&process_type.health)));
         let setting = Setting {
             environment: [&prepared.environment, &own],
             directory: &root.text,
@@ -412,14 +459,17 @@ impl Host {
             stderr: errors.as_ref().map_or(&out_writing, |(_, writing)| writing),
             socket,
         };
-        let pid = self.spawner.spawn(&prepared.program, &setting).map_err(|failure| {
+        let pid = self.spawner.spawn(&prepared.executable.program, &setting).map_err(|failure| {
             if let Some(corpse) = failure.corpse {
                 reaper::reap(corpse);
             }
-            prepared.explain(failure, &root.path)
+            prepared.executable.explain(failure, &root.path)
         })?;
 
         self.family.born(slot, instance, edition, pid);
+        if let Some(mailbox) = mailbox {
+            self.mailboxes.open(instance, mailbox);
+        }
         match process_type.policy.leftovers {
             Leftovers::Stop => {}
             Leftovers::Leave => self.family.let_strangers_be(),
@@ -430,6 +480,31 @@ impl Host {
             self.newborn.push(source(Channel::Stderr, reading));
         }
         Ok(pid)
+    }
+
+    fn probe(&mut self, slot: SlotKey, instance: InstanceId, probe: ProbeKind, inbox: &mut VecDeque<Event>) {
+        let Some(kin) = self.family.kin(instance) else { return };
+        let edition = self.editions.edition(slot.type_index, kin.edition);
+        let hands = Hands { family: &mut self.family, spawner: &mut self.spawner, null: &self.null };
+        if let Err(result) = self.probes.begin((slot, instance, probe), edition, hands) {
+            inbox.push_back(Event::Probed { slot, instance, probe, result });
+        }
+    }
+
+    /// Commands of probes are killed with their group; this is whoever has left it, again and again until there is nobody.
+    fn kill_what_probes_left(&mut self) {
+        for stat in self.family.left_by_probes() {
+            if let Err(errno) = kill::exactly(&stat, Signal::KILL) {
+                tracing::warn!(pid = stat.pid, %errno, "what a probe left behind was not killed");
+            }
+        }
+    }
+
+    fn heard(&mut self, instance: InstanceId, reading: Reading) -> Vec<Event> {
+        let Some(Kin { slot, .. }) = self.family.kin(instance) else { return Vec::new() };
+        let family = &self.family;
+        let words = self.mailboxes.read(instance, reading, |pid| family.includes(instance, pid));
+        words.into_iter().map(|word| Event::Told { slot, instance, word }).collect()
     }
 
     fn signal(

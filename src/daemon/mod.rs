@@ -10,12 +10,15 @@ mod control;
 mod detach;
 mod edition;
 mod family;
+mod harmless;
 mod host;
 mod inherited;
 mod kill;
 mod leftovers;
 mod listen;
+mod notify;
 mod port;
+mod probe;
 mod proc;
 mod program;
 mod reaper;
@@ -45,6 +48,7 @@ use detach::Readiness;
 use host::{Host, Tools};
 use leftovers::Left;
 use listen::Sockets;
+use probe::Finding;
 use signals::Signals;
 use trace::{Beginning, Traced};
 
@@ -103,6 +107,10 @@ enum Fact {
     Signal(Signal),
     /// One of the processes that an instance left behind has ended.
     Left(InstanceId),
+    /// A probe has found something out.
+    Probed(Finding),
+    /// Something lies in the `NOTIFY_SOCKET` of an instance.
+    Notified(InstanceId),
     /// The stream has something to say.
     Stream(Report),
     /// A client wants something.
@@ -128,6 +136,8 @@ impl Fact {
             | Fact::Stream(Report::ReaderGone) => true,
             Fact::Signal(_)
             | Fact::Left(_)
+            | Fact::Probed(_)
+            | Fact::Notified(_)
             | Fact::Stream(Report::Over)
             | Fact::Asked(_)
             | Fact::Services { .. }
@@ -269,6 +279,7 @@ async fn run(
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
     }
 
+    probe::bury_last(&mut host, &mut queue).await;
     let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
     let (stream, control) = host.into_parts();
     match farewell {
@@ -364,6 +375,16 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Signal(signal) => step(supervisor, host, Event::Received(signal)),
         Fact::Stream(Report::ReaderGone) => step(supervisor, host, Event::ReaderGone),
         Fact::Left(instance) => look(supervisor, host, instance),
+        Fact::Probed(finding) => {
+            if let Some(event) = host.found(finding) {
+                step(supervisor, host, event);
+            }
+        }
+        Fact::Notified(instance) => {
+            for event in host.notified(instance) {
+                step(supervisor, host, event);
+            }
+        }
         Fact::Stream(Report::Over) => {}
         Fact::Asked(Asked::Request { request, reply }) => {
             if let Some(event) = host.withdrawn() {
@@ -398,6 +419,8 @@ async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
             // Who asks for something now is told that we end by its getting no answer.
             Fact::Signal(_)
             | Fact::Left(_)
+            | Fact::Probed(_)
+            | Fact::Notified(_)
             | Fact::Stream(Report::ReaderGone)
             | Fact::Asked(_)
             | Fact::Services { .. }
@@ -446,13 +469,13 @@ fn step(supervisor: &mut Traced, host: &mut Host, event: Event) {
 /// Looks after dead children, each while it is still a zombie; whether there may be more.
 fn bury(supervisor: &mut Traced, host: &mut Host) -> bool {
     for _ in 0..BURIALS {
-        let Some((pid, event)) = host.dead() else {
+        let Some((pid, events)) = host.dead() else {
             for instance in host.unwatched() {
                 look(supervisor, host, instance);
             }
             return false;
         };
-        if let Some(event) = event {
+        for event in events {
             step(supervisor, host, event);
         }
         host.bury(pid);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::app::{Form, ProcessType, Release};
+use crate::app::{Command, Environment, Form, ProcessType, Release};
 use crate::supervisor::{SpawnError, SpawnErrorKind};
 
 use super::spawn::{Failure, Program, SHELL, Stage};
@@ -17,22 +17,50 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// A process type, ready to be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Prepared {
-    pub(super) program: Program,
+    pub(super) executable: Executable,
     /// What every instance gets alike, `NAME=value` each.
     pub(super) environment: Vec<CString>,
+}
+
+/// What a command executes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Executable {
+    pub(super) program: Program,
     /// The first word of a command that is executed directly.
     word: Option<OsString>,
 }
 
 impl Prepared {
     pub(super) fn new(release: &Release, process_type: &ProcessType) -> Prepared {
-        let (program, word) = program(process_type);
+        let executable = Executable::new(&process_type.command, &process_type.environment);
         let own = process_type.own_variables(1, "");
         let common = release.common_environment(process_type);
         let is_common = |name: &OsStr| own.iter().all(|(own, _)| *own != name);
         let common = common.iter().filter(|(name, _)| is_common(name));
         let environment = common.map(|(name, variable)| pair(name, &variable.value)).collect();
-        Prepared { program, environment, word }
+        Prepared { executable, environment }
+    }
+}
+
+impl Executable {
+    /// What a command executes in an environment, in whose PATH it is looked up.
+    pub(super) fn new(command: &Command, environment: &Environment) -> Executable {
+        let arguments = command.arguments();
+        let arguments = arguments.iter().map(|argument| text(argument)).collect();
+        match &command.form {
+            Form::Direct(words) => {
+                let path = environment.get("PATH").map(|variable| variable.value.clone());
+                let word = words.first().cloned().unwrap_or_default();
+                let program = Program {
+                    candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
+                    arguments,
+                };
+                Executable { program, word: Some(OsString::from_vec(word)) }
+            }
+            Form::Exec | Form::Shell => {
+                Executable { program: Program { candidates: vec![SHELL.to_owned()], arguments }, word: None }
+            }
+        }
     }
 
     /// What a failed start means, and the sentence for it.
@@ -103,24 +131,6 @@ fn pair(name: &OsStr, value: &OsStr) -> CString {
 /// An error of the system in its own words.
 pub(super) fn reason(errno: Errno) -> &'static str {
     errno.desc()
-}
-
-/// What a type executes, and its first word where that is done directly.
-fn program(process_type: &ProcessType) -> (Program, Option<OsString>) {
-    let arguments = process_type.command.arguments();
-    let arguments = arguments.iter().map(|argument| text(argument)).collect();
-    match &process_type.command.form {
-        Form::Direct(words) => {
-            let path = process_type.environment.get("PATH").map(|variable| variable.value.clone());
-            let word = words.first().cloned().unwrap_or_default();
-            let program = Program {
-                candidates: candidates(&word, path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH))),
-                arguments,
-            };
-            (program, Some(OsString::from_vec(word)))
-        }
-        Form::Exec | Form::Shell => (Program { candidates: vec![SHELL.to_owned()], arguments }, None),
-    }
 }
 
 /// Where a word is looked for: itself, if it has a slash; else in every directory of PATH, an empty one being the

@@ -6,7 +6,7 @@
 
 use nix::errno::Errno;
 
-use crate::api::{ExitStatus, Signal};
+use crate::api::{ExitStatus, Pid, Signal};
 
 /// A child that has ended and is not reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,16 @@ pub(super) fn peek() -> Option<Dead> {
         _ => ExitStatus::Code(status.to_le_bytes()[0]),
     };
     (pid != 0).then_some(Dead { pid, status })
+}
+
+/// Whether an unreaped child of ours has ended.
+pub(super) fn has_ended(pid: Pid) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid.raw()) else { return false };
+    // SAFETY: all zeroes is a valid siginfo_t to be written over.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid writes into a value of ours; where nobody has ended it leaves the pid 0 (waitid(2), NOTES).
+    unsafe { libc::waitid(libc::P_PID, id, &raw mut found, flags) == 0 && found.si_pid() != 0 }
 }
 
 /// Reaps a child that was peeked at, or that is known to be about to end (a start that failed).

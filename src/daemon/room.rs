@@ -15,6 +15,10 @@ pub(super) enum Purpose {
     Client,
     /// A client of the port of `--http`: the control socket has to have room for its own.
     Visitor,
+    /// To ask an instance how it is, which can be done another time.
+    Probe,
+    /// A socket on which an instance may say how it is, and need not.
+    Notify,
     /// To watch over an instance without a leader. Without it we look whenever a child ends.
     Watch,
 }
@@ -25,9 +29,9 @@ impl Purpose {
             // As many clients of the socket, and what they leave.
             Purpose::Visitor => 32,
             // A start, its watches and what they leave.
-            Purpose::Client => 16,
+            Purpose::Client | Purpose::Notify => 16,
             // The watches of some instances, and what they leave.
-            Purpose::Start => 8,
+            Purpose::Start | Purpose::Probe => 8,
             // A directory and a file of /proc, a process to be signalled, one more.
             Purpose::Watch => 4,
         }

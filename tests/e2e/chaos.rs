@@ -12,7 +12,9 @@ use std::ffi::{OsString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -113,7 +115,23 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 }
             }
             // Serves HTTP 200 on $PORT for ever.
-            "listen" => listen(),
+            "listen" => listen("/"),
+            // The same as long as this file is there, and 503 while it is not.
+            "listen-while" => listen(next()),
+            // `notify WORDS`: a datagram to $NOTIFY_SOCKET; `notify-long N`: one of N bytes that begins with READY=1.
+            "notify" => notify(next().as_bytes()),
+            "notify-long" => {
+                let mut text = b"READY=1\nX=".to_vec();
+                text.resize(number(next()), b'x');
+                notify(&text);
+            }
+            // The same as `notify`, for ever, as fast as it is taken.
+            "notify-flood" => {
+                let words = next();
+                loop {
+                    notify(words.as_bytes());
+                }
+            }
             // Accepts from descriptor 3 for ever, and tells each client our PS and our pid.
             "serve" => serve(),
             "read-stdin" => read_stdin(),
@@ -262,13 +280,14 @@ fn count_a_life(file: &str) -> usize {
     usize::try_from(file.stream_position().expect("it is open")).expect("not so many lives")
 }
 
-fn listen() {
+fn listen(file: &str) {
     let port: u16 = std::env::var("PORT").expect("`listen` wants PORT").parse().expect("PORT is a number");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     put(1, format!("listening on {port}\n").as_bytes());
     for stream in listener.incoming() {
         let mut stream = stream.expect("accept works");
-        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+        let status = if fs::exists(file).expect("it can be seen") { "200 OK" } else { "503 Unwell" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
         // A client that has gone away is no concern of ours.
         let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer.as_bytes()));
     }
@@ -285,6 +304,15 @@ fn serve() {
         // SAFETY: it was made above, and nobody else uses it.
         unsafe { libc::close(client) };
     }
+}
+
+fn notify(text: &[u8]) {
+    let name = std::env::var("NOTIFY_SOCKET").expect("`notify` wants NOTIFY_SOCKET");
+    let name = name.strip_prefix('@').expect("its name is abstract");
+    let address = SocketAddr::from_abstract_name(name).expect("it is a name");
+    let voice = UnixDatagram::unbound().expect("a socket can be made");
+    voice.connect_addr(&address).expect("somebody listens");
+    voice.send(text).expect("it is taken");
 }
 
 fn read_stdin() {

@@ -10,6 +10,7 @@ mod exit_codes;
 mod formation;
 mod hardness;
 mod harness;
+mod health;
 mod http;
 mod leftovers;
 mod listen;
