@@ -12,6 +12,7 @@ mod npm;
 mod openapi;
 mod postgres;
 mod readme;
+mod rolling;
 mod servers;
 mod services;
 mod sockets;
