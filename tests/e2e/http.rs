@@ -103,6 +103,25 @@ fn who_does_not_run_is_named_and_the_exit_code_tells_healthcheck() {
 }
 
 #[test]
+fn a_backing_service_that_goes_away_makes_us_unready_and_is_no_reason_to_restart_us() {
+    let service = TcpListener::bind("127.0.0.1:0").expect("ports are left");
+    let url = format!("tcp://{}", service.local_addr().expect("it is bound"));
+    let mut run = Supervise::with("web: chaos sleep 1h\n")
+        .spec("formation: { web: { needs: [SVC_URL] } }\n")
+        .env("SVC_URL", url)
+        .args(["--http", "0"])
+        .start();
+    let port = port_of(&run);
+    let ready = |service: &str| format!("supervisor: running, web: 1 of 1 ready, {service}");
+    until(&run, port, "/health/ready", 200, &ready("SVC_URL: takes connections"));
+    drop(service);
+    until(&run, port, "/health/ready", 503, &ready("!SVC_URL: connection refused"));
+    assert_eq!(get(port, "/health/live").status, 200);
+    assert_eq!(verbs::ask(&run, &["health"]).code, Some(1));
+    run.is_stopped();
+}
+
+#[test]
 fn while_hundreds_are_started_each_question_is_answered_in_time() {
     let mut run = Supervise::with("web: chaos sleep 1h\n").args(["web=400", "--no-port", "--http", "0"]);
     run = run.without_port_argument();
