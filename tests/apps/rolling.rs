@@ -2,6 +2,8 @@
 //! request ever fails.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -79,9 +81,33 @@ impl Load {
     }
 }
 
-fn pids(run: &Run) -> Vec<(String, u64)> {
+/// The fewest that were ready at any look while something is done.
+fn fewest_ready<T>(run: &Run, doing: impl FnOnce() -> T) -> (u64, T) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut fewest = u64::MAX;
+            while !over.load(Ordering::Relaxed) {
+                let ready = status(run)["processes"].as_array().map(|processes| {
+                    processes.iter().filter(|process| process["ready"] == true).count() as u64
+                });
+                fewest = fewest.min(ready.expect("a list"));
+            }
+            fewest
+        });
+        let done = doing();
+        over.store(true, Ordering::Relaxed);
+        (looks.join().expect("it does not panic"), done)
+    })
+}
+
+fn status(run: &Run) -> serde_json::Value {
     let output = run.project.command(&["ps", "--json"]).output().expect("it was built");
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn pids(run: &Run) -> Vec<(String, u64)> {
+    let status = status(run);
     let processes = status["processes"].as_array().expect("a list");
     let each = processes.iter().map(|process| {
         let name = process["name"].as_str().expect("a name").to_owned();
@@ -96,8 +122,9 @@ fn three_rolling_restarts_under_load_fail_no_request() {
     let load = Load::on(port);
     for _ in 0..3 {
         let before = pids(&run);
-        let restart =
-            run.project.command(&["restart", "--rolling", "--wait"]).output().expect("it was built");
+        let mut restart = run.project.command(&["restart", "--rolling", "--wait"]);
+        let (fewest, restart) = fewest_ready(&run, || restart.output().expect("it was built"));
+        assert!(fewest >= 4, "only {fewest} were ready\n{}", run.transcript());
         assert!(restart.status.success(), "{restart:?}\n{}", run.transcript());
         let after = pids(&run);
         assert_eq!(after.len(), 4, "the surge is gone: {after:?}");
@@ -119,7 +146,9 @@ fn a_release_that_never_becomes_ready_fails_no_request_and_the_old_ones_are_stil
     ] {
         let procfile = PROCFILE.replace("wsgi", app);
         std::fs::write(run.project.root.join("Procfile"), procfile).expect("it is ours");
-        let reload = run.project.command(&["reload", "--wait"]).output().expect("it was built");
+        let mut reload = run.project.command(&["reload", "--wait"]);
+        let (fewest, reload) = fewest_ready(&run, || reload.output().expect("it was built"));
+        assert!(fewest >= 4, "only {fewest} were ready\n{}", run.transcript());
         let told = String::from_utf8_lossy(&reload.stderr).into_owned();
         assert_eq!(reload.status.code(), Some(1), "{told}\n{}", run.transcript());
         assert!(told.contains(reason) && told.contains("web.5"), "{told}\n{}", run.transcript());
