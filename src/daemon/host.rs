@@ -304,7 +304,6 @@ impl Host {
     }
 
     /// How many notifications were ignored: those of strangers, and too long ones.
-    #[allow(dead_code, reason = "it is for /metrics")]
     pub(super) fn ignored_notifications(&self) -> u64 {
         self.mailboxes.ignored()
     }

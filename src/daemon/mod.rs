@@ -393,7 +393,9 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
             let event = host.requested(request, reply);
             step(supervisor, host, event);
         }
-        Fact::Asked(Asked::Look(look)) => look.answer(supervisor, host.clock().now()),
+        Fact::Asked(Asked::Look(look)) => {
+            look.answer(supervisor, host.clock().now(), host.ignored_notifications());
+        }
         Fact::Asked(Asked::Services { reply }) => host.ask_services(reply),
         Fact::Services { type_index, missing } => {
             step(supervisor, host, Event::Asked { type_index, missing });

@@ -77,10 +77,10 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
             Ok(json(status, &health))
         }
         Wanted::Metrics => {
-            let (mut status, tallies) = ask(server, |reply| Asked::Look(Look::Tallies(reply))).await?;
-            server.usage.add_to(&mut status).await;
+            let mut counts = ask(server, |reply| Asked::Look(Look::Counts(reply))).await?;
+            server.usage.add_to(&mut counts.status).await;
             let said = server.history.said();
-            let mut answer = written(StatusCode::OK, metrics::text(&status, &tallies, &said));
+            let mut answer = written(StatusCode::OK, metrics::text(&counts, &said));
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
             Ok(answer)
         }

@@ -9,16 +9,24 @@ use std::time::Duration;
 use crate::api::{Ended, Histogram, ProcessStatus, Signal, State, Status, Tally, Tried, TypeName};
 use crate::stream::Said;
 
+use super::Counts;
 use super::ourselves::Ourselves;
 
 /// What the text is.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every metric.
-pub(super) fn text(status: &Status, tallies: &[Tally], said: &Said) -> String {
+pub(super) fn text(counts: &Counts, said: &Said) -> String {
+    let Counts { status, tallies, ignored_notifications } = counts;
     let mut page = Page::default();
     formation(&mut page, status);
     history(&mut page, tallies);
+    page.family(
+        "supervise_ignored_notifications_total",
+        Kind::Counter,
+        "What strangers sent to the NOTIFY_SOCKET of an instance, and what was too long.",
+    );
+    page.sample("supervise_ignored_notifications_total", &[], ignored_notifications);
     stream(&mut page, said);
     usage(&mut page, &status.processes);
     ourselves(&mut page, &Ourselves::look());
@@ -314,7 +322,7 @@ mod tests {
     fn page(tallies: &[Tally], said: &Said) -> String {
         let formation = Formation(vec![(name("web"), 2), (name("beat"), 0)]);
         let status = Status { schema: Status::SCHEMA, formation, processes: Vec::new() };
-        text(&status, tallies, said)
+        text(&Counts { status, tallies: tallies.to_vec(), ignored_notifications: 6 }, said)
     }
 
     const NOTHING: Said = Said {
@@ -352,6 +360,7 @@ mod tests {
                 "supervise_exits_total{type=\"web\",signal=\"SIGRTMIN+30\"} 5",
                 "supervise_probes_total{type=\"web\",probe=\"liveness\",result=\"failed\"} 4",
                 "supervise_probes_total{type=\"web\",probe=\"startup\",result=\"not_run\"} 1",
+                "supervise_ignored_notifications_total 6",
                 "supervise_dropped_lines_total{reason=\"write_failed\"} 7",
                 "supervise_instances{type=\"web\",state=\"running\"} 0",
                 "supervise_wanted_instances{type=\"web\"} 2",

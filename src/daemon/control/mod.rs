@@ -97,16 +97,28 @@ pub(super) enum Look {
     /// How well everything is, and what shall run.
     Vitals(oneshot::Sender<(Vitals, Formation)>),
     /// How everything is, and what has happened so far.
-    Tallies(oneshot::Sender<(Status, Vec<Tally>)>),
+    Counts(oneshot::Sender<Counts>),
+}
+
+/// What the loop knows of what there is to count.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) status: Status,
+    pub(super) tallies: Vec<Tally>,
+    /// What strangers sent to the `NOTIFY_SOCKET` of an instance, and what was too long.
+    pub(super) ignored_notifications: u64,
 }
 
 impl Look {
     /// Answers. Who has gone away meanwhile is not told.
-    pub(super) fn answer(self, supervisor: &Traced, now: Time) {
+    pub(super) fn answer(self, supervisor: &Traced, now: Time, ignored_notifications: u64) {
         let _ = match self {
             Look::Status(reply) => reply.send(supervisor.status(now)).is_ok(),
             Look::Vitals(reply) => reply.send((supervisor.vitals(), supervisor.formation())).is_ok(),
-            Look::Tallies(reply) => reply.send((supervisor.status(now), supervisor.tallies())).is_ok(),
+            Look::Counts(reply) => {
+                let (status, tallies) = (supervisor.status(now), supervisor.tallies());
+                reply.send(Counts { status, tallies, ignored_notifications }).is_ok()
+            }
         };
     }
 }

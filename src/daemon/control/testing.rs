@@ -22,7 +22,7 @@ use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stre
 
 use super::super::Fact;
 use super::http::{Client, PATIENCE, Reply, request_with};
-use super::{Asked, Control, Doors, Http, Look, Place, Port, Token, Wanted};
+use super::{Asked, Control, Counts, Doors, Http, Look, Place, Port, Token, Wanted};
 
 /// A directory of a test's own, removed at its end.
 pub(in crate::daemon) struct Scratch(PathBuf);
@@ -232,8 +232,9 @@ fn play(
         // Whoever asked may have gone.
         match fact {
             Asked::Look(Look::Status(reply)) => drop(reply.send(status(web))),
-            Asked::Look(Look::Tallies(reply)) => {
-                drop(reply.send((status(web), vec![Tally::new(type_name("web"))])));
+            Asked::Look(Look::Counts(reply)) => {
+                let (status, tallies) = (status(web), vec![Tally::new(type_name("web"))]);
+                drop(reply.send(Counts { status, tallies, ignored_notifications: 0 }));
             }
             Asked::Look(Look::Vitals(reply)) => match *mood.lock().expect("no thread panicked") {
                 Mood::Deaf => unheard.push(reply),
