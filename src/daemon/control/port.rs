@@ -109,7 +109,7 @@ impl Gate {
     /// 403 and 401.
     pub(super) fn check(&self, request: &Parts) -> Result<(), Fault> {
         let host = self.host(request)?;
-        if request.method == Method::GET {
+        if [Method::GET, Method::HEAD].contains(&request.method) {
             return Ok(());
         }
         let Some(token) = &self.token else {
@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(told(&closed, "POST", &[host, ("authorization", &right)]), Err((403, "no_token")));
         let open = gate("9000", Some(TOKEN));
         assert_eq!(told(&open, "GET", &[host]), Ok(()));
+        assert_eq!(told(&open, "HEAD", &[host]), Ok(()));
         assert_eq!(told(&open, "POST", &[host, ("authorization", &right)]), Ok(()));
         assert_eq!(told(&open, "POST", &[host, ("authorization", &format!("bearer  {TOKEN}"))]), Ok(()));
         assert_eq!(told(&open, "POST", &[host]), Err((401, "unauthorized")));

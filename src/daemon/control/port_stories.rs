@@ -170,6 +170,31 @@ fn by_the_port_everybody_may_look_and_only_who_knows_the_token_may_change() {
 }
 
 #[test]
+fn who_asks_with_head_is_told_the_same_without_the_body() {
+    let rig = Rig::new();
+    rig.has(Some(Vec::new()));
+    rig.say("a line");
+    let mut client = Client::by_port(rig.port);
+    // All on one connection: had one of them a body, it would be taken for the head of the next.
+    for mood in [Mood::Well, Mood::Unready] {
+        rig.is(mood);
+        for path in
+            ["/health/live", "/health/ready", "/metrics", "/v1/processes", "/v1/logs", "/v1/logs?follow=true"]
+        {
+            client.write(request("HEAD", path, "")).expect("it is heard");
+            let head = client.head().expect("an answer");
+            let ready = mood == Mood::Well || path != "/health/ready";
+            assert_eq!(head.status, if ready { 200 } else { 503 }, "{path}");
+            assert!(head.header("content-type").is_some(), "{path}: {head:?}");
+        }
+    }
+    client.write(request("HEAD", "/v1/stop", "")).expect("it is heard");
+    let head = client.head().expect("an answer");
+    assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
+    assert_eq!(client.ask("GET", "/health/live", "").status, 200);
+}
+
+#[test]
 fn fault_56_whoever_crowds_the_port_takes_no_seat_of_the_socket() {
     let rig = Rig::new();
     let begin = Instant::now();

@@ -169,10 +169,15 @@ pub(super) fn resource(method: &Method, path: &str) -> Result<Resource, Fault> {
         let message = "there is nothing of that path; GET /v1/openapi.json tells what there is";
         return Err(Fault::new(StatusCode::NOT_FOUND, "not_found", message));
     };
-    if let Some((_, resource)) = methods.iter().find(|(known, _)| known == method) {
+    // RFC 9110 section 9.3.2: as GET, without the body, which is not sent.
+    let meant = if *method == Method::HEAD { &Method::GET } else { method };
+    if let Some((_, resource)) = methods.iter().find(|(known, _)| known == meant) {
         return Ok(*resource);
     }
-    let allow = methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+    let by_get = methods.iter().any(|(method, _)| *method == Method::GET);
+    let head = by_get.then_some(&Method::HEAD);
+    let allow = methods.iter().map(|(method, _)| method).chain(head);
+    let allow = allow.map(Method::as_str).collect::<Vec<_>>().join(", ");
     let message = format!("`{path}` takes {allow}");
     Err(Fault {
         allow: Some(allow),

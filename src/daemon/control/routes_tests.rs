@@ -109,7 +109,7 @@ fn one_of_three_questions_about_health_is_asked() {
     is_refused(400, "GET", "/v1/health?check=well", "", "live, ready or startup, not `well`");
     is_refused(400, "GET", "/health/live?check=live", "", "no parameter `check`");
     is_refused(404, "GET", "/health", "", "nothing of that path");
-    is_refused(405, "POST", "/metrics", "", "`/metrics` takes GET");
+    is_refused(405, "POST", "/metrics", "", "`/metrics` takes GET, HEAD");
 }
 
 #[test]
@@ -168,12 +168,12 @@ fn what_is_not_known_is_refused_by_name() {
 
 #[test]
 fn a_wrong_method_is_told_the_right_ones() {
-    for method in ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"] {
+    for method in ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"] {
         let method: Method = method.parse().expect("a method");
         let fault = resource(&method, "/v1/formation").expect_err("no such method");
         assert_eq!(
             (fault.status, fault.allow.as_deref()),
-            (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST"))
+            (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST, HEAD"))
         );
     }
 }

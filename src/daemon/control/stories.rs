@@ -52,7 +52,7 @@ fn each_refusal_has_its_status_and_its_word() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{path} {body}");
         assert_eq!(reply.header("content-type"), Some("application/json"));
     }
-    assert_eq!(rig.ask("PUT", "/v1/formation", "").header("allow"), Some("GET, POST"));
+    assert_eq!(rig.ask("PUT", "/v1/formation", "").header("allow"), Some("GET, POST, HEAD"));
     let reply = rig.ask("GET", "/v1/logs?target=nosuch.1", "");
     assert_eq!((reply.status, reply.code().as_str()), (404, "unknown_target"));
 }
