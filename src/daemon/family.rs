@@ -301,3 +301,8 @@ impl Family {
         }
     }
 }
+
+/// Whether what stands behind the beginning of a mark (see [`Family::mark_of_probe`]) is a probe's.
+pub(super) fn marks_a_probe(rest: &str) -> bool {
+    rest.contains('.')
+}

@@ -11,6 +11,7 @@ use crate::api::{LeftoversFate, Notice, Process, Signal};
 use crate::app::{Leftovers, Release};
 use crate::stream::Stream;
 
+use super::family;
 use super::kill;
 use super::proc::{self, Stat};
 use super::{Fact, LeftoversOfEarlierRuns};
@@ -75,7 +76,8 @@ pub(super) async fn settle(
 }
 
 /// Living processes with a mark of this project whose supervisor is gone; those aside that a type lets be, and ourselves
-/// and whoever we descend from. A supervisor in another pid namespace is somebody else's business.
+/// and whoever we descend from. No type lets be what asked how it is. A supervisor in another pid namespace is somebody
+/// else's business.
 pub(super) fn find(project: &str, release: &Release) -> Vec<Stat> {
     let beginning = format!("{project}-{}-", proc::pid_namespace());
     let orphaned = |pid: i32| {
@@ -85,7 +87,8 @@ pub(super) fn find(project: &str, release: &Release) -> Vec<Stat> {
         let start: u64 = parts.next()?.parse().ok()?;
         let its_supervisor_lives =
             Stat::of(supervisor).is_some_and(|stat| stat.start == start && stat.alive());
-        (!its_supervisor_lives && !let_be(pid, release)).then(|| Stat::of(pid)).flatten().filter(Stat::alive)
+        let let_be = !parts.next().is_some_and(family::marks_a_probe) && let_be(pid, release);
+        (!its_supervisor_lives && !let_be).then(|| Stat::of(pid)).flatten().filter(Stat::alive)
     };
     let lineage = lineage();
     proc::pids().into_iter().filter(|pid| !lineage.contains(pid)).filter_map(orphaned).collect()

@@ -251,6 +251,36 @@ fn fault_61_the_next_start_finds_names_and_stops_what_was_left() {
 }
 
 #[test]
+fn fault_61_what_asked_how_it_is_is_stopped_though_the_type_lets_its_leftovers_be() {
+    let project = Supervise::with("web: chaos fork setsid pid left sleep 1h end pid leader sleep 1h\n").spec(
+        "formation:\n  web:\n    leftovers: leave\n    \
+           health: { readiness: { exec: chaos ignore TERM fork setsid sleep 3h end sleep 2h, timeout: 1h } }\n",
+    );
+    let mut run = project.start();
+    let (left, leader) = (run.pid_said("web.1", "left"), run.pid_said("web.1", "leader"));
+    let probe = || {
+        let pids: Vec<i32> =
+            run.alive().into_iter().filter(|(_, it)| it.ends_with("sleep 2h")).map(|(pid, _)| pid).collect();
+        (pids.len() == 2).then_some(pids)
+    };
+    let mut probe = eventually("a probe", probe, || format!("{:?}", run.alive()));
+    probe.sort_unstable();
+    run.is_killed();
+    wait_until_gone(&run, leader);
+
+    let mut next = project.start();
+    let found = next.event("leftovers_found", "");
+    let mut stopped = pids(&found.json["processes"]);
+    stopped.sort_unstable();
+    assert_eq!(stopped, probe, "{}", found.json);
+    next.pid_said("web.1", "leader");
+    assert!(!probe.iter().any(|pid| is_alive(*pid)));
+    assert!(is_alive(left), "it is let be");
+    next.signal(libc::SIGTERM);
+    next.ends_leaving(0);
+}
+
+#[test]
 fn fault_61_leftovers_are_let_be_where_that_was_asked() {
     let (project, _killed, escapee) = killed_run_with_an_escapee();
     let mut next = project.clone().args(["--leftovers", "ignore"]).start();
