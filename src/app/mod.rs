@@ -9,6 +9,7 @@ mod attach;
 mod attach_tests;
 mod command;
 mod diagnostic;
+mod elsewhere;
 mod envfile;
 mod environment;
 mod formation;

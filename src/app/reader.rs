@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::{TypeName, parse_duration};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use super::elsewhere::ours;
 use super::envfile::is_variable_name;
 use super::formation::{MOST_INSTANCES, too_many};
 use super::spot::Spot;
@@ -80,6 +81,10 @@ impl<'a> Reader<'a> {
                 self.fault(entry, entry.value, reason);
                 None
             }
+            Kind::Text(text) if text.ends_with('%') => {
+                self.wrong(entry, "is a whole number, and no percentage");
+                None
+            }
             Kind::Null
             | Kind::Bool(_)
             | Kind::OtherNumber
@@ -108,6 +113,12 @@ impl<'a> Reader<'a> {
             self.fault(entry, entry.value, "is 1 or more; `quantity: 0` is what starts none");
         }
         Some(count)
+    }
+
+    /// A number from 1 to 65535.
+    pub(super) fn port_number(node: &Node) -> Option<u16> {
+        let Kind::Number(number) = node.kind else { return None };
+        u16::try_from(number).ok().filter(|port| *port > 0)
     }
 
     /// The entries of a mapping, each key once.
@@ -158,7 +169,8 @@ impl<'a> Reader<'a> {
         let error = self.diagnostic(entry, entry.key, format!("there is no key `{name}`"));
         let help = match name {
             "<<" => "merge keys are not read; what holds for every type goes under `defaults`".to_owned(),
-            _ => did_you_mean(name, "the keys here are", known.iter().copied()),
+            _ => ours(name, known)
+                .unwrap_or_else(|| did_you_mean(name, "the keys here are", known.iter().copied())),
         };
         self.push_with_line(error.with_help(help));
     }

@@ -124,7 +124,7 @@ impl Spec {
                     (spec.defaults, spec.defaults_spots) = reader.settings(&entry);
                 }
                 "services" => spec.services = reader.services(&entry),
-                _ => reader.unknown_key(&entry, &TOP_KEYS),
+                _ => reader.unknown_top_key(&entry),
             }
         }
         spec.is_unclear = reader.errors.len() > reader.of_one_type;
@@ -149,6 +149,20 @@ pub(super) fn unknown_type(
 }
 
 impl<'a> Reader<'a> {
+    fn unknown_top_key(&mut self, entry: &Entry<'a>) {
+        let name = entry.trail.name();
+        let is_type = self.known.into_iter().flatten().any(|known| known.as_str() == name);
+        let belongs = if is_type {
+            "a process type stands below `formation`"
+        } else if KEYS.contains(&name) {
+            "this is set for one type, below `formation`, or for every type, below `defaults`"
+        } else {
+            return self.unknown_key(entry, &TOP_KEYS);
+        };
+        let error = self.diagnostic(entry, entry.key, format!("there is no key `{name}`"));
+        self.push_with_line(error.with_help(belongs));
+    }
+
     fn formation(&mut self, formation: &Entry<'a>) -> Vec<TypeSpec> {
         let mut types = Vec::new();
         for entry in self.mapping(&formation.trail, formation.value) {
@@ -452,17 +466,8 @@ impl<'a> Reader<'a> {
     }
 
     fn port(&mut self, entry: &Entry<'a>) -> Option<Port> {
-        let port = match entry.value.kind {
-            Kind::Bool(false) => Some(Port::None),
-            Kind::Number(number) => u16::try_from(number).ok().filter(|port| *port > 0).map(Port::Base),
-            Kind::Null
-            | Kind::Bool(true)
-            | Kind::OtherNumber
-            | Kind::Text(_)
-            | Kind::Sequence(_)
-            | Kind::Mapping(_)
-            | Kind::Tagged => None,
-        };
+        let none = (entry.value.kind == Kind::Bool(false)).then_some(Port::None);
+        let port = none.or_else(|| Self::port_number(entry.value).map(Port::Base));
         if port.is_none() {
             self.wrong(entry, "is a number from 1 to 65535, or `false` for none");
         }

@@ -154,13 +154,28 @@ impl<'a> Reader<'a> {
         if entry.value.kind == Kind::Bool(true) {
             return Some(question);
         }
-        self.wrong(entry, "is `true`; leave the key out, or the whole probe, where it should not be asked");
+        let is = match entry.value.kind {
+            Kind::Number(_) => "is `true`, and the port stands beside it, as in `{ tcp: true, port: 8080 }`",
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::OtherNumber
+            | Kind::Text(_)
+            | Kind::Sequence(_)
+            | Kind::Mapping(_)
+            | Kind::Tagged => {
+                "is `true`; leave the key out, or the whole probe, where it should not be asked"
+            }
+        };
+        self.wrong(entry, is);
         None
     }
 
     fn http_path(&mut self, entry: &Entry<'a>) -> Option<String> {
         let Kind::Text(path) = &entry.value.kind else {
-            self.wrong(entry, "is a path, as in `/health`");
+            self.wrong(
+                entry,
+                "is a path, and the port stands beside it, as in `{ http: /health, port: 8080 }`",
+            );
             return None;
         };
         if path.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -179,7 +194,7 @@ impl<'a> Reader<'a> {
 
     fn probe_command(&mut self, entry: &Entry<'a>) -> Option<Command> {
         let Kind::Text(text) = &entry.value.kind else {
-            self.wrong(entry, "is a command, as in a Procfile");
+            self.wrong(entry, "is a command in one text, as in a Procfile");
             return None;
         };
         let text = text.trim();
@@ -192,16 +207,7 @@ impl<'a> Reader<'a> {
     }
 
     fn number_of_port(&mut self, entry: &Entry<'a>) -> Option<u16> {
-        let port = match entry.value.kind {
-            Kind::Number(number) => u16::try_from(number).ok().filter(|port| *port > 0),
-            Kind::Null
-            | Kind::Bool(_)
-            | Kind::OtherNumber
-            | Kind::Text(_)
-            | Kind::Sequence(_)
-            | Kind::Mapping(_)
-            | Kind::Tagged => None,
-        };
+        let port = Self::port_number(entry.value);
         if port.is_none() {
             self.wrong(entry, "is a number from 1 to 65535: the port of slot 1, slot N has N - 1 more");
         }

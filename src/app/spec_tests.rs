@@ -269,9 +269,9 @@ fn impossible_probes_sockets_and_rollouts_are_refused() {
         ("health: {startup: {http: http://x/}}", 26, "begins with `/`"),
         ("health: {startup: {http: /a b}}", 26, "without blanks"),
         ("health: {startup: {http: \"/a\\r\\nX: y\"}}", 26, "control characters"),
-        ("health: {startup: {http: 80}}", 26, "is a path, as in `/health`"),
+        ("health: {startup: {http: 80}}", 26, "is a path, and the port stands beside it"),
         ("health: {startup: {exec: ' '}}", 26, "the command is empty"),
-        ("health: {startup: {exec: [a]}}", 26, "is a command, as in a Procfile"),
+        ("health: {startup: {exec: [a]}}", 26, "is a command in one text, as in a Procfile"),
         ("health: {readiness: {notify: true}}", 22, "which is `startup: { notify: true }`"),
         ("health: {liveness: {exec: x, port: 80}}", 30, "only `http` and `tcp` have a port"),
         ("health: {liveness: {notify: true, timeout: 2s}}", 35, "nobody is asked who could be late"),
@@ -285,7 +285,7 @@ fn impossible_probes_sockets_and_rollouts_are_refused() {
         ("health: {startup: {tcp: true, success_threshold: 2}}", 50, "is 1 for startup"),
         ("rollout: 1", 10, "is a map of keys and values"),
         ("rollout: {max_surge: -1}", 22, "is a whole number"),
-        ("rollout: {max_surge: 25%}", 22, "is a whole number, 0 or more, not `25%`"),
+        ("rollout: {max_surge: 25%}", 22, "is a whole number, and no percentage, not `25%`"),
         ("rollout: {progress_deadline: 0}", 30, "is longer than 0"),
         ("rollout: {maxsurge: 1}", 11, "did you mean `max_surge`?"),
         ("listen: tcp://:80", 1, "`defaults.listen`: two types cannot have the same socket"),
@@ -298,6 +298,43 @@ fn impossible_probes_sockets_and_rollouts_are_refused() {
         ("tcp://x:80", "`x` is no IP address"),
     ] {
         assert_errors(&format!("formation:\n  web:\n    listen: {value}"), &[(3, 13, said)]);
+    }
+}
+
+#[test]
+fn who_writes_the_words_of_kubernetes_or_compose_is_told_ours() {
+    for (text, said) in [
+        (
+            "formation: {web: {livenessProbe: {httpGet: {path: /x}}}}",
+            "here that is `health: { liveness: { http: /health } }`",
+        ),
+        ("formation: {web: {replicas: 3}}", "here that is `quantity: 4`"),
+        ("formation: {web: {terminationGracePeriodSeconds: 3}}", "here that is `drain: 30s`"),
+        ("formation: {web: {depends_on: [worker]}}", "here that is `after: [web]`"),
+        ("formation: {web: {health: {readinessProbe: {}}}}", "here that is `readiness: { http: /health }`"),
+        (
+            "formation: {web: {health: {liveness: {httpGet: {path: /x, port: 80}}}}}",
+            "here that is `http: /health` and `port: 8080`",
+        ),
+        ("formation: {web: {health: {liveness: {http: /, periodSeconds: 3}}}}", "here that is `period: 10s`"),
+        (
+            "formation: {web: {health: {liveness: {http: /, failureThreshold: 3}}}}",
+            "did you mean `failure_threshold`?",
+        ),
+        (
+            "formation: {web: {health: {liveness: {http: {path: /x}}}}}",
+            "as in `{ http: /health, port: 8080 }`",
+        ),
+        ("formation: {web: {health: {liveness: {tcp: 80}}}}", "as in `{ tcp: true, port: 8080 }`"),
+        ("formation: {web: {rollout: {maxSurge: 1}}}", "did you mean `max_surge`?"),
+        ("formation: {web: {rollout: {max_surge: 25%}}}", "is a whole number, and no percentage, not `25%`"),
+        ("services: {REDIS_URL: {timeout: 3s}}", "here that is `wait: 30s`"),
+        ("web: {quantity: 3}", "a process type stands below `formation`"),
+        ("health: {liveness: {http: /}}", "or for every type, below `defaults`"),
+    ] {
+        let error = read(text).expect_err(text).to_string();
+        assert!(error.contains(said), "{text}\n{error}");
+        assert!(!error.contains("the keys here are"), "the way out is enough:\n{error}");
     }
 }
 
