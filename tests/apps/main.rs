@@ -4,6 +4,7 @@
 //! `.ci/install-apps` installs the programs.
 
 mod celery;
+mod example;
 mod families;
 mod first_minute;
 mod harness;
