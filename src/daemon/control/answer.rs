@@ -79,8 +79,9 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
         Wanted::Metrics => {
             let mut counts = ask(server, |reply| Asked::Look(Look::Counts(reply))).await?;
             server.usage.add_to(&mut counts.status).await;
+            let spent = server.spent.add(&counts.status.processes);
             let said = server.history.said();
-            let mut answer = written(StatusCode::OK, metrics::text(&counts, &said));
+            let mut answer = written(StatusCode::OK, metrics::text(&counts, &said, &spent));
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
             Ok(answer)
         }

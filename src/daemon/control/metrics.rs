@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use crate::api::{Ended, Histogram, ProcessStatus, Signal, State, Status, Tally, Tried, TypeName};
+use crate::api::{Ended, Histogram, ProcessStatus, Signal, SlotName, State, Status, Tally, Tried, TypeName};
 use crate::stream::Said;
 
 use super::Counts;
@@ -16,7 +16,7 @@ use super::ourselves::Ourselves;
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every metric.
-pub(super) fn text(counts: &Counts, said: &Said) -> String {
+pub(super) fn text(counts: &Counts, said: &Said, spent: &[(SlotName, u64)]) -> String {
     let Counts { status, tallies, ignored_notifications } = counts;
     let mut page = Page::default();
     formation(&mut page, status);
@@ -28,7 +28,7 @@ pub(super) fn text(counts: &Counts, said: &Said) -> String {
     );
     page.sample("supervise_ignored_notifications_total", &[], ignored_notifications);
     stream(&mut page, said);
-    usage(&mut page, &status.processes);
+    usage(&mut page, &status.processes, spent);
     ourselves(&mut page, &Ourselves::look());
     page.0
 }
@@ -166,8 +166,7 @@ fn stream(page: &mut Page, said: &Said) {
     }
 }
 
-fn usage(page: &mut Page, processes: &[ProcessStatus]) {
-    let labels = |process: &ProcessStatus| (process.process_type.clone(), process.name.clone());
+fn usage(page: &mut Page, processes: &[ProcessStatus], spent: &[(SlotName, u64)]) {
     page.family(
         "supervise_resident_memory_bytes",
         Kind::Gauge,
@@ -175,21 +174,19 @@ fn usage(page: &mut Page, processes: &[ProcessStatus]) {
     );
     for process in processes {
         if let Some(bytes) = process.rss_bytes {
-            let (name, slot) = labels(process);
-            page.sample("supervise_resident_memory_bytes", &[("type", &name), ("slot", &slot)], bytes);
+            let labels: [(&str, &dyn Display); 2] =
+                [("type", &process.process_type), ("slot", &process.name)];
+            page.sample("supervise_resident_memory_bytes", &labels, bytes);
         }
     }
     page.family(
         "supervise_cpu_seconds_total",
         Kind::Counter,
-        "CPU time that an instance has used, with all its descendants; it begins anew with each instance.",
+        "CPU time that the instances of a slot have used, with all their descendants, as seen whenever this is read.",
     );
-    for process in processes {
-        if let Some(millis) = process.cpu_ms {
-            let (name, slot) = labels(process);
-            let seconds = Seconds(Duration::from_millis(millis));
-            page.sample("supervise_cpu_seconds_total", &[("type", &name), ("slot", &slot)], seconds);
-        }
+    for (slot, millis) in spent {
+        let labels: [(&str, &dyn Display); 2] = [("type", &slot.process_type), ("slot", slot)];
+        page.sample("supervise_cpu_seconds_total", &labels, Seconds(Duration::from_millis(*millis)));
     }
 }
 
@@ -322,7 +319,7 @@ mod tests {
     fn page(tallies: &[Tally], said: &Said) -> String {
         let formation = Formation(vec![(name("web"), 2), (name("beat"), 0)]);
         let status = Status { schema: Status::SCHEMA, formation, processes: Vec::new() };
-        text(&Counts { status, tallies: tallies.to_vec(), ignored_notifications: 6 }, said)
+        text(&Counts { status, tallies: tallies.to_vec(), ignored_notifications: 6 }, said, &[])
     }
 
     const NOTHING: Said = Said {

@@ -35,6 +35,7 @@ mod routes_tests;
 #[cfg(test)]
 mod schema;
 mod server;
+mod spent;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]

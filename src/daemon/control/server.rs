@@ -32,6 +32,7 @@ use super::hall::{Entrance, Hall, Room, Seat, Standing};
 use super::place::Place;
 use super::port::{Gate, Port};
 use super::routes::Fault;
+use super::spent::Spent;
 use super::usage::Usage;
 
 /// What the rest of the daemon tells us.
@@ -50,6 +51,7 @@ pub(super) struct Server {
     /// Rung when the history has something new.
     pub(super) bell: Arc<Notify>,
     pub(super) usage: Rc<Usage>,
+    pub(super) spent: Spent,
     pub(super) checkup: Rc<Checkup>,
     /// Who may do what at the port; none where there is no port.
     gate: Option<Gate>,
@@ -92,6 +94,7 @@ impl Server {
             history,
             bell,
             usage: Usage::new(),
+            spent: Spent::default(),
             checkup: Rc::default(),
             gate,
             socket: Hall::default(),
