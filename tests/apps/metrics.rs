@@ -1,5 +1,6 @@
 //! `/metrics` as Prometheus' own client for Python reads it.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -86,6 +87,68 @@ fn prometheus_reads_what_we_count() {
     let odd = labels(r#"{"type":"odd-name_1","slot":"odd-name_1.1"}"#);
     assert_eq!(value("supervise_lines", &odd), Some(1.0), "{families:#}");
     assert_eq!(value("supervise_bytes", &odd), Some(4.0), "{families:#}");
+    run.signal(Signal::SIGTERM);
+    run.ends_with(0);
+}
+
+/// Whatever only grows: counters, and all of a histogram.
+fn growing(families: &Value) -> BTreeMap<String, f64> {
+    let mut all = BTreeMap::new();
+    for family in families.as_object().expect("a map").values() {
+        if family["type"] != "counter" && family["type"] != "histogram" {
+            continue;
+        }
+        for sample in family["samples"].as_array().expect("a list") {
+            all.insert(format!("{} {}", sample[0], sample[1]), sample[2].as_f64().expect("a number"));
+        }
+    }
+    all
+}
+
+#[test]
+fn what_only_grows_never_falls_and_never_vanishes_whatever_is_restarted_replaced_or_taken_away() {
+    let port = free_base();
+    let busy = "n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done; echo done; exec sleep 1000";
+    let web = format!("web: {busy}\n");
+    let both = format!("{web}worker: {busy}\n");
+    let spec = "formation: { web: { quantity: 2, port: false, rollout: { min_ready: 0 } } }\n";
+    let project = Project::new().with("Procfile", &both).with("supervise.yml", spec);
+    let address = format!("127.0.0.1:{}", port + 99);
+    let mut run = project.supervise(&["start", "-p", &port.to_string(), "--http", &address]);
+    run.says_times("| done", 3);
+    let mut before = BTreeMap::new();
+    let mut look = |after: &str| {
+        let (_, text) = http("GET", port + 99, "/metrics", "").expect("it is served");
+        let now = growing(&parsed(&text));
+        for (name, value) in &before {
+            assert!(now.get(name).is_some_and(|now| now >= value), "{name} was {value}; {after}: {text}");
+        }
+        before = now;
+    };
+    let command = |arguments: &[&str]| {
+        let output = run.project.command(arguments).output().expect("it was built");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    let procfile = |text: &str| {
+        std::fs::write(run.project.root.join("Procfile"), text).expect("a test can write into its directory");
+    };
+    look("at first");
+    for arguments in [
+        &["restart", "--wait", "worker"][..],
+        &["restart", "--rolling", "--wait", "web"],
+        &["scale", "--wait", "worker=3", "web=1"],
+        &["scale", "--wait", "worker=1"],
+        &["stop", "--wait", "worker"],
+    ] {
+        command(arguments);
+        look(&arguments.join(" "));
+    }
+    procfile(&web);
+    command(&["reload", "--wait"]);
+    look("without the worker");
+    procfile(&both);
+    command(&["reload", "--wait"]);
+    look("with the worker again");
     run.signal(Signal::SIGTERM);
     run.ends_with(0);
 }
