@@ -348,13 +348,16 @@ impl<'a> Reader<'a> {
             }
             let entries = match service.value.kind {
                 Kind::Null => Vec::new(),
+                Kind::Mapping(_) => self.mapping(&service.trail, service.value),
                 Kind::Bool(_)
                 | Kind::Number(_)
                 | Kind::OtherNumber
                 | Kind::Text(_)
                 | Kind::Sequence(_)
-                | Kind::Mapping(_)
-                | Kind::Tagged => self.mapping(&service.trail, service.value),
+                | Kind::Tagged => {
+                    self.wrong(&service, "is a map, as in `{ wait: 30s }`");
+                    continue;
+                }
             };
             let mut wait = None;
             for entry in entries {

@@ -329,6 +329,7 @@ fn who_writes_the_words_of_kubernetes_or_compose_is_told_ours() {
         ("formation: {web: {rollout: {maxSurge: 1}}}", "did you mean `max_surge`?"),
         ("formation: {web: {rollout: {max_surge: 25%}}}", "is a whole number, and no percentage, not `25%`"),
         ("services: {REDIS_URL: {timeout: 3s}}", "here that is `wait: 30s`"),
+        ("services: {REDIS_URL: 30s}", "is a map, as in `{ wait: 30s }`"),
         ("web: {quantity: 3}", "a process type stands below `formation`"),
         ("health: {liveness: {http: /}}", "or for every type, below `defaults`"),
     ] {
