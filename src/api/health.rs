@@ -56,9 +56,10 @@ pub struct TypeVitals {
     pub process_type: TypeName,
     /// How many there shall be.
     pub wanted: u32,
-    /// How many are ready, those aside that take the place of others for a while.
+    /// How many are ready, those too that take the place of others for a while; never more than are wanted.
     pub ready: u32,
-    /// How many must be: `max_unavailable` fewer than are wanted.
+    /// How many must be: `max_unavailable` fewer than are wanted; while they are replaced in their places one fewer, and one at
+    /// least.
     pub enough: u32,
 }
 

@@ -189,9 +189,11 @@ impl Host {
                 }
                 self.reread(inbox);
             }
-            Action::Adopt => {
+            Action::Adopt { keep } => {
                 if let Some(candidate) = self.candidate.take() {
-                    let more = self.editions.adopt(candidate, &self.family.editions());
+                    let mut known = self.family.editions();
+                    known.extend(keep);
+                    let more = self.editions.adopt(candidate, &known);
                     more.listening().for_each(|notice| self.stream.notice(notice));
                     self.sockets.take_in(more);
                     self.close_unused_sockets();

@@ -91,8 +91,12 @@ pub enum Action {
     /// Read the Procfile, the env files and the spec again. Answered by `Reread` or `Unreadable`, in its own time; so long no
     /// other is ordered.
     Reread,
-    /// From now on what was read again holds.
-    Adopt,
+    /// From now on what was read again holds. Of the earlier editions those are forgotten that nobody lives by; not the newest
+    /// until now, and not these.
+    Adopt {
+        /// What may be come back to: types, and an edition of each.
+        keep: Vec<(usize, usize)>,
+    },
     /// The answer to a request.
     Reply {
         /// Which request.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::api::{Cause, Notice, Signal, SlotName, TypeName};
 
 use super::member::Count;
+use super::turnover::Which;
 use super::{Action, Farewell, Goal, Hangup, Init, Phase, SlotKey, Step, Supervisor, Terminal, Time, millis};
 
 /// A second INT is somebody's second wish only so long after the first: a wrapper may deliver one Ctrl-C twice.
@@ -262,7 +263,8 @@ impl Supervisor {
     /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
         self.note_started();
-        self.roll_on(step);
+        // Where nothing else will happen, nothing is put off.
+        self.roll_on(step, if self.unsettled == 0 { Which::All } else { step.rolls });
         self.open_gates(step);
         self.answer_waiters(step);
         if self.unsettled > 0 {

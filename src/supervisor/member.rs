@@ -278,9 +278,10 @@ impl Type {
     /// Another program.
     pub(super) fn publish(&mut self, member: Member) {
         let newest = self.newest_edition();
-        let known: BTreeSet<usize> = self.slots.iter().map(|slot| slot.edition).collect();
-        // The newest may have to come back.
-        self.editions.retain(|edition, _| known.contains(edition) || *edition == newest);
+        let mut known: BTreeSet<usize> = self.slots.iter().map(|slot| slot.edition).collect();
+        // The newest may have to come back, or what works for certain.
+        known.extend(self.way_back().into_iter().chain([newest]));
+        self.editions.retain(|edition, _| known.contains(edition));
         self.editions.insert(newest + 1, member);
     }
 
@@ -327,7 +328,10 @@ impl Type {
 
     /// The highest number of a slot that is there; 0 where none is.
     pub(super) fn highest(&self) -> u32 {
-        self.present().last().map_or(0, |(number, _)| number)
+        let is_there = |slot: &Slot| !matches!(slot.phase, Phase::Stopped);
+        // From above: there are seldom vacant ones.
+        let above = self.slots.iter().skip(self.wanted() as usize).rposition(is_there);
+        self.wanted() + above.map_or(0, |above| u32::try_from(above).unwrap_or(u32::MAX) + 1)
     }
 }
 

@@ -30,6 +30,7 @@ mod settle;
 mod slot;
 mod status;
 mod time;
+mod turnover;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use course::{Course, Job};
 use member::{Record, Standing, Type, index};
 use reload::Reading;
 use request::Waiter;
+use turnover::Which;
 
 pub use action::{Action, Farewell, Whom};
 pub use condition::{Condition, Misses, Next, Readiness, Run, Watch};
@@ -97,9 +99,15 @@ struct Step {
     now: Time,
     actions: Vec<Action>,
     starts: usize,
+    /// Which rollouts go on in it.
+    rolls: Which,
 }
 
 impl Step {
+    fn new(now: Time) -> Step {
+        Step { now, actions: Vec::new(), starts: 0, rolls: Which::Urgent }
+    }
+
     fn order(&mut self, action: Action) {
         self.actions.push(action);
     }
@@ -133,7 +141,7 @@ impl Supervisor {
             started: false,
         };
         // Types of which nothing shall run keep nobody waiting; there is nobody yet to whom the rest could be said.
-        supervisor.open_gates(&mut Step { now, actions: Vec::new(), starts: 0 });
+        supervisor.open_gates(&mut Step::new(now));
         for kind in &mut supervisor.types {
             kind.gate = kind.gate.unsaid();
         }
@@ -148,7 +156,7 @@ impl Supervisor {
     /// Takes in one fact and says what is to be done.
     #[must_use]
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
-        let mut step = Step { now, actions: Vec::new(), starts: 0 };
+        let mut step = Step::new(now);
         if !matches!(self.course, Course::Over) {
             self.record(&mut step, event);
             self.finish(&mut step);
@@ -216,6 +224,7 @@ impl Supervisor {
         self.moved = true;
         let (due, unsettled) = (phase.deadline(), !phase.is_final());
         let old = std::mem::replace(&mut self.slot_mut(key).phase, phase);
+        self.types[key.type_index].stir(&old, key.number);
         if let Some(due) = old.deadline() {
             self.agenda.remove(&(due, key));
         }

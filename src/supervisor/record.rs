@@ -5,6 +5,7 @@
 use crate::api::{Cause, ExitReason, ExitStatus, InstanceId, LastExit, Notice, Pid, Process, Then};
 use crate::app::{Leftovers, StopScope};
 
+use super::turnover::Which;
 use super::{
     Action, Body, Condition, Ending, Event, FailFast, FoundBy, Goal, Life, Outcome, Phase, Readiness, Record,
     SlotKey, SpawnError, Step, Supervisor, Whom, millis,
@@ -14,17 +15,26 @@ impl Supervisor {
     pub(super) fn record(&mut self, step: &mut Step, event: Event) {
         match event {
             Event::Woke => {
+                step.rolls = Which::Due;
+                // What does not work is turned back before it is started once more.
+                self.roll_on(step, Which::Stirred);
                 self.settle_due(step);
                 // Whoever has become ready lets others in, or go.
                 self.open_gates(step);
-                self.roll_on(step);
+                self.roll_on(step, Which::Due);
                 self.settle_due(step);
             }
             Event::Received(signal) => self.received(step, signal),
             Event::ReaderGone => self.end(step, Cause::ReaderGone, None),
-            Event::Requested { id, request } => self.requested(step, id, request),
+            Event::Requested { id, request } => {
+                step.rolls = Which::All;
+                self.requested(step, id, request);
+            }
             Event::Withdrawn { ids } => self.forget_waiters(&ids),
-            Event::Reread { types } => self.reread(step, types),
+            Event::Reread { types } => {
+                step.rolls = Which::All;
+                self.reread(step, types);
+            }
             Event::Unreadable { errors } => self.unreadable(step, errors),
             Event::Withheld { signal, slots } => {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();

@@ -116,7 +116,8 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, step: &mut Step, types: Vec<Reread>) -> Effects {
-        step.order(Action::Adopt);
+        let back = |(type_index, kind): (usize, &Type)| Some((type_index, kind.way_back()?));
+        step.order(Action::Adopt { keep: self.types.iter().enumerate().filter_map(back).collect() });
         let mut effects = Effects::new();
         let order: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
         let removed: Vec<usize> =
@@ -166,7 +167,9 @@ impl Supervisor {
         step.announce(Notice::Reloaded { added, changed, removed: gone });
         for type_index in removed {
             self.types[type_index].standing = Standing::Removed;
+            self.supersede(step, type_index);
             self.set_count(step, type_index, Count::Planned(0), &mut effects);
+            self.vacate_above(step, type_index, 0);
         }
         for (type_index, before, after) in counts {
             if before != after {
@@ -184,6 +187,8 @@ impl Supervisor {
                 .collect();
             if self.types[type_index].moved_ports(before) {
                 // Somebody else's instances may have the new PORTs until they end: all change places at once.
+                self.supersede(step, type_index);
+                self.vacate_above(step, type_index, self.types[type_index].wanted());
                 self.say_asked(step, &keys, Will::Restart);
                 effects
                     .extend(keys.into_iter().map(|key| (key, self.restart(step, key))).collect::<Vec<_>>());

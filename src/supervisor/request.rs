@@ -12,7 +12,7 @@ use crate::api::{
 
 use super::course::Course;
 use super::reload::Reading;
-use super::rollout::Back;
+use super::rollout::{Back, Purpose, Rollout};
 use super::sequel::earliest;
 use super::{Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak};
 
@@ -34,6 +34,13 @@ enum Until {
     Over,
 }
 
+/// Whether who asked waits for the rollouts of the types that it concerns, and learns what becomes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joins {
+    Rollouts,
+    Nothing,
+}
+
 /// Rollouts under way: the type of each, and its number.
 type Rollouts = Vec<(usize, u64)>;
 
@@ -43,6 +50,16 @@ pub(super) type Effects = BTreeMap<SlotKey, Will>;
 impl Supervisor {
     pub(super) fn requested(&mut self, step: &mut Step, id: RequestId, request: Request) {
         let Request { verb, answer } = request;
+        let joins = match &verb {
+            Verb::Restart { manner: Manner::Rolling, .. } => Joins::Rollouts,
+            Verb::Restart { manner: Manner::AtOnce, .. }
+            | Verb::Scale { .. }
+            | Verb::Stop { .. }
+            | Verb::Signal { .. }
+            | Verb::Reload
+            | Verb::Shutdown { .. }
+            | Verb::Settle => Joins::Nothing,
+        };
         let done = match (&self.course, verb) {
             (Course::Up { .. } | Course::Ending(_) | Course::Over, Verb::Shutdown { drain }) => {
                 let effects = self.alive().map(|key| (key, Will::Stop)).collect();
@@ -74,18 +91,22 @@ impl Supervisor {
             }
         };
         match done {
-            Ok(effects) => self.answer(step, id, answer, effects),
+            Ok(effects) => self.answer(step, id, answer, effects, joins),
             Err(refusal) => step.order(Action::Reply { id, answer: Err(refusal) }),
         }
     }
 
-    fn answer(&mut self, step: &mut Step, id: RequestId, when: When, effects: Effects) {
+    fn answer(&mut self, step: &mut Step, id: RequestId, when: When, effects: Effects, joins: Joins) {
         match when {
             When::Accepted => self.reply(step, id, &effects),
             When::Happened => {
                 let under_way = |type_index: &usize| {
-                    let rollout = self.types[*type_index].rollout.as_ref()?;
-                    Some((*type_index, rollout.id))
+                    let Rollout { id, purpose, .. } = self.types[*type_index].rollout.as_ref()?;
+                    match (joins, purpose) {
+                        (Joins::Rollouts, Purpose::Forward { .. }) => Some((*type_index, *id)),
+                        // Somebody else has asked for that, and knows what came of it.
+                        (Joins::Rollouts, Purpose::Back) | (Joins::Nothing, _) => None,
+                    }
                 };
                 let meant =
                     |(type_index, _): &(usize, u64)| effects.keys().any(|key| key.type_index == *type_index);
@@ -341,7 +362,9 @@ impl Supervisor {
     pub(super) fn answer_reread(&mut self, step: &mut Step, result: &Result<Effects, Refusal>) {
         for waiter in std::mem::take(&mut self.waiters) {
             match (waiter.until, result) {
-                (Until::Reread(when), Ok(effects)) => self.answer(step, waiter.id, when, effects.clone()),
+                (Until::Reread(when), Ok(effects)) => {
+                    self.answer(step, waiter.id, when, effects.clone(), Joins::Rollouts);
+                }
                 (Until::Reread(_), Err(refusal)) => {
                     step.order(Action::Reply { id: waiter.id, answer: Err(refusal.clone()) });
                 }

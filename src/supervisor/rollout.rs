@@ -1,4 +1,5 @@
-//! Replacing the instances of a type by new ones while they work, in Kubernetes' words (`rollout` in the spec).
+//! Replacing the instances of a type by new ones while they work, in Kubernetes' words (`rollout` in the spec): what is
+//! replaced by what, and how that begins. How it goes on is in [`turnover`](super::turnover).
 //!
 //! Nothing here starts or stops anything that a goal and a restart could not: a surge is a slot above the highest whose goal
 //! is up for a while, and to replace an instance is to restart its slot. At every step as many ready ones are left as were
@@ -11,35 +12,36 @@
 //!              turned back: the same, to what ran before, without a way back
 //! ```
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use crate::api::{InstanceId, Notice, Refusal, RolloutWay, SlotName, Will};
 
-use super::course::Course;
 use super::request::Effects;
-use super::{Condition, Goal, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Surge, Time, Type, millis};
+use super::{Condition, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Surge, Time, Type};
 
 /// One replacing of the instances of one type.
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
     /// Counted up: who waits for it knows it by this.
     pub(super) id: u64,
-    outdated: Outdated,
+    pub(super) outdated: Outdated,
     pub(super) purpose: Purpose,
-    began: Time,
+    pub(super) stage: Stage,
+    pub(super) began: Time,
     /// How many are to be replaced.
-    instances: u32,
-    /// So many are new and available, when last looked at; those of the surge too.
-    available: u32,
+    pub(super) instances: u32,
     /// So many were said to have been replaced.
-    said: u32,
-    /// When it is to be looked at though nothing happens.
-    look_at: Option<Time>,
+    pub(super) said: u32,
+    pub(super) progress: Progress,
+    pub(super) look: Look,
 }
 
 /// Who is to be replaced.
 #[derive(Clone, Debug)]
 pub(super) enum Outdated {
     /// Whoever was born before; in these slots, or in all.
-    Before(InstanceId, Option<Vec<u32>>),
+    Before(InstanceId, Option<BTreeSet<u32>>),
     /// Whoever is of an edition between these two: what was turned back.
     Between(usize, usize),
 }
@@ -71,8 +73,41 @@ pub(super) enum Back {
     To(usize),
 }
 
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Replacing,
+    /// All new ones work. What is left is that the surge ends: nothing is turned back for that any more.
+    Leaving,
+}
+
+/// What it has come to so far: less than this again is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// The most slots that were done at once.
+    pub(super) done: u32,
+    /// Of so many.
+    pub(super) wanted: u32,
+    /// Whether an old one was on its way out at the last look: that takes as long as it may, and is nobody's failure.
+    pub(super) ends: bool,
+}
+
+/// When it is to be looked at though nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// In the step that it is in: a new one has failed.
+    Now,
+    /// In the next step that nobody else wants: something has changed. Ten thousand that change at once are looked at a few
+    /// times, and not ten thousand times.
+    Soon,
+    /// Not before.
+    At(Time),
+    /// When something has changed.
+    Whenever,
+}
+
 impl Rollout {
-    fn is_outdated(&self, number: u32, slot: &Slot) -> bool {
+    pub(super) fn is_outdated(&self, number: u32, slot: &Slot) -> bool {
         let Some(instance) = slot.phase.instance() else { return false };
         match &self.outdated {
             Outdated::Before(first, meant) => {
@@ -83,30 +118,39 @@ impl Rollout {
     }
 
     /// Whether it does the work that is expected of it: a new one has to have been ready for a while.
-    pub(super) fn is_available(&self, slot: &Slot, min_ready: std::time::Duration, now: Time) -> bool {
+    pub(super) fn is_available(&self, slot: &Slot, min_ready: Duration, now: Time) -> bool {
         match &slot.phase {
-            Phase::Running { life, condition: Condition { readiness: Readiness::Ready { since }, .. } } => {
-                self.is_old(life.instance, slot) || now - *since >= min_ready
+            Phase::Running { condition: Condition { readiness: Readiness::Ready { since }, .. }, .. } => {
+                self.is_old(slot) || now - *since >= min_ready
             }
             _not_ready => false,
         }
     }
 
-    /// Whether it was there before.
-    pub(super) fn is_old(&self, instance: InstanceId, slot: &Slot) -> bool {
-        match &self.outdated {
+    /// Whether what lives there was there before.
+    pub(super) fn is_old(&self, slot: &Slot) -> bool {
+        slot.phase.instance().is_some_and(|instance| match &self.outdated {
             Outdated::Before(first, _) => instance < *first,
             Outdated::Between(_, newest) => slot.edition < *newest,
+        })
+    }
+
+    /// Whether what becomes of a slot says anything about what is new: not that of an old one that stays, nor that of a new
+    /// life of the old program in a slot that was not meant.
+    pub(super) fn concerns(&self, number: u32, slot: &Slot, wanted: u32) -> bool {
+        if self.is_old(slot) {
+            return self.is_outdated(number, slot);
+        }
+        match (&self.outdated, &self.purpose) {
+            (Outdated::Before(_, Some(meant)), Purpose::Forward { back: Back::Nowhere, .. }) => {
+                number > wanted || meant.contains(&number)
+            }
+            (Outdated::Before(..) | Outdated::Between(..), Purpose::Forward { .. } | Purpose::Back) => true,
         }
     }
 }
 
 impl Supervisor {
-    /// When a rollout is to be looked at though nothing happens.
-    pub(super) fn rollout_deadline(&self) -> Option<Time> {
-        self.rolling.iter().filter_map(|type_index| self.types[*type_index].rollout.as_ref()?.look_at).min()
-    }
-
     /// Begins to replace the instances in these slots of a type; those that do not run are started at once.
     pub(super) fn roll(
         &mut self,
@@ -118,38 +162,39 @@ impl Supervisor {
         let (runs, rests): (Vec<SlotKey>, Vec<SlotKey>) =
             keys.iter().copied().partition(|key| matches!(self.slot(*key).phase, Phase::Running { .. }));
         let mut effects: Effects = rests.into_iter().map(|key| (key, self.restart(step, key))).collect();
-        if runs.is_empty() {
+        let earlier = &self.types[type_index].rollout;
+        if runs.is_empty() && (keys.is_empty() || earlier.is_none() || back == Back::Nowhere) {
             return effects;
         }
         for key in &runs {
             self.slot_mut(*key).renew_streak();
             effects.insert(*key, Will::Restart);
         }
-        let all = runs.len() == self.types[type_index].wanted_slots().count();
-        let meant = (!all).then(|| runs.iter().map(|key| key.number).collect());
-        let back = match self.types[type_index].rollout.take() {
-            Some(Rollout { id, purpose, .. }) => {
-                self.refuse_rollout(step, type_index, id, |process_type| Refusal::Superseded {
-                    process_type,
-                });
-                match purpose {
-                    // What had not proved itself is nothing to go back to, as long as something else runs.
-                    Purpose::Forward { back: Back::To(edition), .. }
-                        if self.lives_by(type_index, edition) =>
-                    {
-                        Back::To(edition)
-                    }
-                    Purpose::Forward { .. } | Purpose::Back => back,
-                }
-            }
+        let kind = &self.types[type_index];
+        let all = runs.len() == kind.wanted() as usize;
+        let meant: Option<BTreeSet<u32>> = (!all).then(|| {
+            // What a rollout that is superseded has not come to is not forgotten.
+            let left = kind.present().filter(|(number, slot)| {
+                kind.rollout.as_ref().is_some_and(|earlier| earlier.is_outdated(*number, slot))
+            });
+            runs.iter().map(|key| key.number).chain(left.map(|(number, _)| number)).collect()
+        });
+        let back = match kind.way_back() {
+            // What has not proved itself is nothing to go back to.
+            Some(edition) => Back::To(edition),
             None => back,
         };
-        let instances = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-        let deadline = step.now + self.types[type_index].newest().policy.rollout.progress_deadline;
+        let instances = match &meant {
+            Some(meant) if !meant.is_empty() => meant.len(),
+            Some(_) | None => keys.len(),
+        };
+        let instances = u32::try_from(instances).unwrap_or(u32::MAX);
+        let deadline = step.now + kind.newest().policy.rollout.progress_deadline;
+        let process_type = kind.newest().name.clone();
+        self.supersede(step, type_index);
         let purpose = Purpose::Forward { back, failures: 0, last: None, hopeless: false, deadline };
         let outdated = Outdated::Before(InstanceId(self.next_instance), meant);
         let way = self.way(type_index);
-        let process_type = self.types[type_index].newest().name.clone();
         step.announce(Notice::RolloutBegan { process_type, instances, way });
         self.begin_rollout(step, type_index, outdated, purpose, instances);
         effects
@@ -165,19 +210,27 @@ impl Supervisor {
     ) {
         let id = self.next_rollout;
         self.next_rollout += 1;
-        let (available, said, look_at) = (0, 0, Some(step.now));
-        let began = step.now;
+        let (stage, progress) = (Stage::Replacing, Progress::default());
+        let (began, said, look) = (step.now, 0, Look::Soon);
         self.types[type_index].rollout =
-            Some(Rollout { id, outdated, purpose, began, instances, available, said, look_at });
+            Some(Rollout { id, outdated, purpose, stage, began, instances, said, progress, look });
         if !self.rolling.contains(&type_index) {
             self.rolling.push(type_index);
         }
-        self.moved = true;
     }
 
-    fn lives_by(&self, type_index: usize, edition: usize) -> bool {
-        let mut slots = self.types[type_index].present();
-        slots.any(|(_, slot)| slot.edition == edition && slot.phase.instance().is_some())
+    /// A rollout of a type gives way to something newer.
+    pub(super) fn supersede(&mut self, step: &mut Step, type_index: usize) {
+        if let Some(Rollout { id, .. }) = self.types[type_index].rollout.take() {
+            self.refuse_rollout(step, type_index, id, |process_type| Refusal::Superseded { process_type });
+        }
+    }
+
+    /// Nothing is replaced any more: the end has begun.
+    pub(super) fn forget_rollouts(&mut self) {
+        for type_index in std::mem::take(&mut self.rolling) {
+            self.types[type_index].rollout = None;
+        }
     }
 
     /// How the instances of a type are replaced, as far as it can be known beforehand.
@@ -193,7 +246,7 @@ impl Supervisor {
     }
 
     /// How many slots more a type may have for a while.
-    fn surge(&self, type_index: usize) -> u32 {
+    pub(super) fn surge(&self, type_index: usize) -> u32 {
         let kind = &self.types[type_index];
         let member = kind.newest();
         let wanted = kind.wanted();
@@ -207,189 +260,73 @@ impl Supervisor {
             Surge::Possible | Surge::Forbidden => 0,
         }
     }
+}
 
-    /// Takes every rollout as far as it can go now.
-    pub(super) fn roll_on(&mut self, step: &mut Step) {
-        if self.rolling.is_empty() || !matches!(self.course, Course::Up { .. }) {
-            return;
-        }
-        for type_index in self.rolling.clone() {
-            if let Some(rollout) = self.types[type_index].rollout.take()
-                && let Some(rollout) = self.roll_type(step, type_index, rollout)
-            {
-                self.types[type_index].rollout = Some(rollout);
-            }
-        }
-        let types = &self.types;
-        self.rolling.retain(|type_index| types[*type_index].rollout.is_some());
+impl Type {
+    /// Whether a rollout of its instances is under way that may be waited for.
+    pub(super) fn rolls(&self, id: u64) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.id == id)
     }
 
-    /// Takes one rollout as far as it can go now; nothing is left of one that is over.
-    pub(super) fn roll_type(
-        &mut self,
-        step: &mut Step,
-        type_index: usize,
-        mut rollout: Rollout,
-    ) -> Option<Rollout> {
-        let now = step.now;
-        let rules = self.types[type_index].newest().policy.rollout;
-        self.note_progress(step, type_index, &mut rollout);
-        if let Some((reason, slot)) = self.setback(type_index, &rollout, now) {
-            return self.turn_back(step, type_index, &rollout, reason, slot);
-        }
-
-        let wanted = self.types[type_index].wanted();
-        // Fewer may be wanted than when they were raised.
-        for key in self.surplus(type_index, wanted + self.surge(type_index)) {
-            self.vacate(step, key);
-        }
-        let kind = &self.types[type_index];
-        let outdated = |(number, slot): &(u32, &Slot)| {
-            slot.goal == Goal::Up
-                && matches!(slot.phase, Phase::Running { .. })
-                && rollout.is_outdated(*number, slot)
-        };
-        let left: Vec<SlotKey> =
-            kind.present().filter(outdated).map(|(number, _)| SlotKey { type_index, number }).collect();
-        let extra = if left.iter().any(|key| key.number <= wanted) { self.surge(type_index) } else { 0 };
-        let floor = self.floor(type_index, extra);
-        let available = |supervisor: &Supervisor, key: SlotKey| {
-            rollout.is_available(supervisor.slot(key), rules.min_ready, now)
-        };
-
-        if extra == 0 && left.iter().all(|key| key.number > wanted) {
-            let kind = &self.types[type_index];
-            let works = |slot: &Slot| {
-                slot.goal != Goal::Up
-                    || matches!(slot.phase, Phase::Completed | Phase::Failed)
-                    || rollout.is_available(slot, rules.min_ready, now)
-            };
-            if kind.wanted_slots().all(works) {
-                let surplus = self.surplus(type_index, wanted);
-                for key in surplus {
-                    self.vacate(step, key);
-                }
-                // Gone at the end: not before it is.
-                if self.types[type_index].highest() <= wanted {
-                    return self.complete(step, type_index, &rollout);
-                }
-            }
-        } else {
-            for number in wanted + 1..=wanted + extra {
-                self.raise_surge(step, SlotKey { type_index, number });
-            }
-            let present: Vec<SlotKey> =
-                self.types[type_index].present().map(|(number, _)| SlotKey { type_index, number }).collect();
-            let ready = present.iter().filter(|key| available(self, **key)).count();
-            let mut spare = u32::try_from(ready).unwrap_or(u32::MAX).saturating_sub(floor);
-            for key in left {
-                // Who does no work can be replaced without anybody missing it.
-                let works = self.slot(key).is_ready();
-                if works && spare == 0 {
-                    continue;
-                }
-                if works {
-                    spare -= 1;
-                }
-                self.raise(step, key);
-            }
-        }
-        rollout.look_at = self.next_look(type_index, &rollout, now);
-        Some(rollout)
-    }
-
-    /// So many ready ones there shall be, come what may.
-    fn floor(&self, type_index: usize, extra: u32) -> u32 {
-        let kind = &self.types[type_index];
-        let at_work =
-            |slot: &&Slot| slot.goal == Goal::Up && !matches!(slot.phase, Phase::Completed | Phase::Failed);
-        let desired = u32::try_from(kind.wanted_slots().filter(at_work).count()).unwrap_or(u32::MAX);
-        let away = kind.newest().policy.rollout.max_unavailable;
-        desired.saturating_sub(if extra == 0 { away.max(1) } else { away })
-    }
-
-    /// The slots above this one that shall run.
-    pub(super) fn surplus(&self, type_index: usize, highest: u32) -> Vec<SlotKey> {
-        let above = |(number, slot): (u32, &Slot)| {
-            (number > highest && slot.goal == Goal::Up).then_some(SlotKey { type_index, number })
-        };
-        self.types[type_index].present().filter_map(above).collect()
-    }
-
-    fn raise_surge(&mut self, step: &mut Step, key: SlotKey) {
-        let kind = &mut self.types[key.type_index];
-        if (key.number as usize) > kind.slots.len() {
-            let vacant = Slot::vacant(kind.newest_edition());
-            kind.slots.push(vacant);
-        }
-        if self.slot(key).goal != Goal::Up {
-            self.slot_mut(key).renew();
-            self.raise(step, key);
+    /// What to go back to where the present rollout fails.
+    pub(super) fn way_back(&self) -> Option<usize> {
+        match self.rollout.as_ref()? {
+            Rollout {
+                purpose: Purpose::Forward { back: Back::To(edition), .. },
+                stage: Stage::Replacing,
+                ..
+            } => Some(*edition),
+            Rollout {
+                purpose: Purpose::Forward { .. } | Purpose::Back,
+                stage: Stage::Replacing | Stage::Leaving,
+                ..
+            } => None,
         }
     }
 
-    /// Notes who has become available, and says how far it is.
-    fn note_progress(&mut self, step: &mut Step, type_index: usize, rollout: &mut Rollout) {
-        let kind = &self.types[type_index];
-        let rules = kind.newest().policy.rollout;
-        let is_new = |slot: &Slot| {
-            let new = slot.phase.instance().is_some_and(|instance| !rollout.is_old(instance, slot));
-            new && rollout.is_available(slot, rules.min_ready, step.now)
-        };
-        let count = |slots: usize| u32::try_from(slots).unwrap_or(u32::MAX);
-        let available = count(kind.present().filter(|(_, slot)| is_new(slot)).count());
-        let replaced = count(kind.wanted_slots().filter(|slot| is_new(slot)).count()).min(rollout.instances);
-        if available > rollout.available
-            && let Purpose::Forward { failures, deadline, .. } = &mut rollout.purpose
-        {
-            (*failures, *deadline) = (0, step.now + rules.progress_deadline);
-        }
-        rollout.available = available;
-        if replaced > rollout.said {
-            rollout.said = replaced;
-            let (process_type, instances) = (kind.newest().name.clone(), rollout.instances);
-            step.announce(Notice::RolloutStep { process_type, replaced, instances });
-        }
-    }
-
-    fn complete(&mut self, step: &mut Step, type_index: usize, rollout: &Rollout) -> Option<Rollout> {
-        let process_type = self.types[type_index].newest().name.clone();
-        let took_ms = millis(step.now - rollout.began);
-        match rollout.purpose {
-            Purpose::Forward { .. } => step.announce(Notice::RolloutDone { process_type, took_ms }),
-            // That was said when it was turned back.
-            Purpose::Back => {}
-        }
-        None
-    }
-
-    fn next_look(&self, type_index: usize, rollout: &Rollout, now: Time) -> Option<Time> {
-        let kind = &self.types[type_index];
-        let min_ready = kind.newest().policy.rollout.min_ready;
-        let ready = kind.present().filter_map(|(_, slot)| match &slot.phase {
-            Phase::Running { condition: Condition { readiness: Readiness::Ready { since }, .. }, .. } => {
-                Some(*since + min_ready)
-            }
-            _not_ready => None,
-        });
-        let deadline = match rollout.purpose {
-            Purpose::Forward { deadline, .. } => Some(deadline),
-            Purpose::Back => None,
-        };
-        ready.chain(deadline).filter(|time| *time > now).min()
-    }
-
-    /// Nothing is replaced any more: the end has begun.
-    pub(super) fn forget_rollouts(&mut self) {
-        for type_index in std::mem::take(&mut self.rolling) {
-            self.types[type_index].rollout = None;
+    /// A slot has come from one phase to another: what is under way is looked at again, where that matters to it.
+    pub(super) fn stir(&mut self, from: &Phase, number: u32) {
+        let Some(rollout) = &mut self.rollout else { return };
+        let to = &self.slots[number as usize - 1].phase;
+        if Bearing::of(from) != Bearing::of(to) && rollout.look != Look::Now {
+            rollout.look = Look::Soon;
         }
     }
 }
 
-impl Type {
-    /// Whether a rollout of its instances is under way.
-    pub(super) fn rolls(&self, id: u64) -> bool {
-        self.rollout.as_ref().is_some_and(|rollout| rollout.id == id)
+/// What a phase means to a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bearing {
+    /// It is to come.
+    Coming,
+    Ready,
+    Unready,
+    Ending,
+    Resting,
+}
+
+impl Bearing {
+    fn of(phase: &Phase) -> Bearing {
+        match phase {
+            Phase::Waiting
+            | Phase::Needing { .. }
+            | Phase::Pending { .. }
+            | Phase::Backoff { .. }
+            | Phase::Starting { .. } => Bearing::Coming,
+            Phase::Running { condition, .. } => match condition.readiness {
+                Readiness::Ready { .. } => Bearing::Ready,
+                Readiness::Expected { .. }
+                | Readiness::Starting { .. }
+                | Readiness::Lapsed { .. }
+                | Readiness::Stopping => Bearing::Unready,
+            },
+            Phase::Draining { .. } | Phase::Killing { .. } => Bearing::Ending,
+            Phase::Stuck { .. }
+            | Phase::Leaving { .. }
+            | Phase::Lost
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => Bearing::Resting,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::api::{Notice, Refusal, Setback, SlotName};
 
-use super::rollout::{Back, Outdated, Purpose, Rollout};
+use super::rollout::{Back, Look, Outdated, Purpose, Rollout, Stage};
 use super::{Goal, Phase, Slot, SlotKey, Step, Supervisor, Time, index, millis};
 
 /// Fewer failures than this in a row are nothing yet, more than that are enough however many instances there are (Amazon
@@ -15,8 +15,12 @@ impl Supervisor {
         let name = self.name(key);
         let kind = &mut self.types[key.type_index];
         let slot = &kind.slots[index(key)];
+        let wanted = kind.wanted();
         let Some(rollout) = &mut kind.rollout else { return false };
-        if slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot)) {
+        if rollout.is_old(slot) || !rollout.concerns(key.number, slot, wanted) {
+            return false;
+        }
+        if rollout.stage == Stage::Leaving {
             return false;
         }
         match &mut rollout.purpose {
@@ -24,6 +28,8 @@ impl Supervisor {
                 *failures += 1;
                 *last = Some(name);
                 *hopeless |= is_final;
+                // Before it is started once more.
+                rollout.look = Look::Now;
                 // What ran before comes back in its place.
                 is_final && *back != Back::Nowhere
             }
@@ -50,9 +56,12 @@ impl Supervisor {
         }
         let rules = self.types[type_index].newest().policy.rollout;
         // The one that is waited for.
-        let waited_for = self.types[type_index].present().find(|(_, slot)| {
+        let wanted = self.types[type_index].wanted();
+        let waited_for = self.types[type_index].present().find(|(number, slot)| {
             slot.goal == Goal::Up
-                && !slot.phase.instance().is_some_and(|instance| rollout.is_old(instance, slot))
+                && !rollout.is_old(slot)
+                && rollout.concerns(*number, slot, wanted)
+                && !matches!(slot.phase, Phase::Completed | Phase::Stuck { .. })
                 && !rollout.is_available(slot, rules.min_ready, now)
         });
         let waited_for = waited_for.map(|(number, slot)| (SlotKey { type_index, number }, slot));
@@ -81,9 +90,7 @@ impl Supervisor {
         let good = match rollout.purpose {
             Purpose::Forward { back: Back::To(good), .. } => good,
             Purpose::Forward { back: Back::Nowhere, .. } | Purpose::Back => {
-                for key in self.surplus(type_index, wanted) {
-                    self.vacate(step, key);
-                }
+                self.vacate_above(step, type_index, wanted);
                 return None;
             }
         };

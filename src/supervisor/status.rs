@@ -23,14 +23,18 @@ impl Supervisor {
     /// How well everything is.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
-        let vitals = |kind: &Type| {
+        let vitals = |type_index: usize| {
+            let kind = &self.types[type_index];
             let wanted = kind.wanted();
-            let ready = kind.wanted_slots().filter(|slot| slot.is_ready()).count();
+            let ready = kind.present().filter(|(_, slot)| slot.is_ready()).count();
+            let enough = wanted.saturating_sub(kind.newest().policy.rollout.max_unavailable);
+            // One after the other in their places: nobody is missed but the last one.
+            let in_place = kind.rollout.is_some() && self.surge(type_index) == 0;
             TypeVitals {
                 process_type: kind.newest().name.clone(),
                 wanted,
-                ready: u32::try_from(ready).unwrap_or(u32::MAX),
-                enough: wanted.saturating_sub(kind.newest().policy.rollout.max_unavailable),
+                ready: u32::try_from(ready).unwrap_or(u32::MAX).min(wanted),
+                enough: if in_place { enough.min(wanted.saturating_sub(1).max(1)) } else { enough },
             }
         };
         Vitals {
@@ -45,7 +49,8 @@ impl Supervisor {
         if self.started || !matches!(self.course, Course::Up { .. }) {
             return;
         }
-        let enough = |kind: &Type| {
+        let enough = |type_index: usize| {
+            let kind = &self.types[type_index];
             let spare = kind.newest().policy.rollout.max_unavailable as usize;
             // One more than can be spared is enough to know.
             kind.wanted_slots().filter(|slot| !slot.is_ready()).nth(spare).is_none()
@@ -55,9 +60,9 @@ impl Supervisor {
     }
 
     /// The essential types of which something shall run.
-    fn essential(&self) -> impl Iterator<Item = &Type> {
-        let listed = self.order.iter().map(|type_index| &self.types[*type_index]);
-        listed.filter(|kind| kind.newest().policy.essential && kind.wanted() > 0)
+    fn essential(&self) -> impl Iterator<Item = usize> {
+        let is_meant = |kind: &Type| kind.newest().policy.essential && kind.wanted() > 0;
+        self.order.iter().copied().filter(move |type_index| is_meant(&self.types[*type_index]))
     }
 
     /// Whether the instances of a type are being replaced.

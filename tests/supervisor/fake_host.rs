@@ -489,7 +489,7 @@ impl World {
             Action::Revert { .. } => {}
             Action::Pass { .. }
             | Action::Reread
-            | Action::Adopt
+            | Action::Adopt { .. }
             | Action::Reply { .. }
             | Action::Suspend
             | Action::Resume

@@ -17,7 +17,7 @@ pub(crate) fn line(action: &Action, name: impl Fn(SlotKey) -> SlotName) -> Strin
         Action::Revert { type_index, edition } => format!("back to edition {edition} of type {type_index}"),
         Action::Signal { slot, signal, .. } => format!("{signal} to {}", name(*slot)),
         Action::Reread => "read again".to_owned(),
-        Action::Adopt => "adopt".to_owned(),
+        Action::Adopt { .. } => "adopt".to_owned(),
         Action::Reply { id, answer: Ok(accepted) } => format!("reply {}: {}", id.0, effects(accepted)),
         Action::Reply { id, answer: Err(refusal) } => format!("reply {}: {}", id.0, refusal.code()),
         Action::Kill { slot, target, .. } => format!("kill {} of {}", whom(*target), name(*slot)),

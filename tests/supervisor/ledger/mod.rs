@@ -91,7 +91,13 @@ pub(crate) struct Ledger {
     drain: Option<Duration>,
     /// The shortest that was asked for when the end had begun.
     longest: Option<Duration>,
+    /// The editions of each type that the host knows.
+    known: BTreeMap<usize, BTreeSet<usize>>,
+    /// The youngest instance when the last rollout of a type began: who is younger is new.
+    rolled: BTreeMap<usize, u64>,
     newest: u64,
+    /// When the supervisor looked last at what is due.
+    woken: Time,
     steps: u64,
 }
 
@@ -234,7 +240,10 @@ impl Checked {
             supplied: BTreeSet::new(),
             drain: None,
             longest: None,
+            known: (0..members.len()).map(|type_index| (type_index, BTreeSet::from([0]))).collect(),
+            rolled: BTreeMap::new(),
             newest: 0,
+            woken: now,
             steps: 0,
         };
         let editions = members.into_iter().map(|member| vec![member]).collect();
@@ -254,7 +263,7 @@ impl Checked {
             assert_eq!(actions, [], "a late event leads to nothing: {event:?}");
             assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
         }
-        if actions.contains(&Action::Adopt)
+        if actions.iter().any(|action| matches!(action, Action::Adopt { .. }))
             && let Event::Reread { types } = event
         {
             for Reread { type_index, member, program } in types {
@@ -265,6 +274,7 @@ impl Checked {
                 for (key, life) in lives.filter(|(_, life)| *program == Program::Same && life.works()) {
                     let before = self.rules.member(*key, life.edition).probes;
                     life.pulse.amend(&before, &member.probes, now);
+                    life.pulse.note_since(now);
                 }
             }
             Rc::make_mut(&mut self.rules).adopt(types);
@@ -366,7 +376,11 @@ impl Ledger {
             life.filter(|life| life.instance == instance && life.waits == Waits::StillOn)
         };
         match *event {
-            Event::Woke | Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Woke => {
+                self.woken = now;
+                Told::Other
+            }
+            Event::Withheld { .. } | Event::ReaderGone => Told::Other,
             Event::Asked { type_index, ref missing } => {
                 if !self.asking.remove(&type_index) {
                     return Told::Late;
@@ -382,7 +396,9 @@ impl Ledger {
                 let Some(life) = of(self, slot, instance) else { return Told::Late };
                 if life.works() {
                     let probes = rules.member(slot, life.edition).probes;
-                    self.life(slot, instance).pulse.note_result(&probes, now, probe, result);
+                    let pulse = &mut self.life(slot, instance).pulse;
+                    pulse.note_result(&probes, now, probe, result);
+                    pulse.note_since(now);
                 }
                 Told::Other
             }
@@ -390,7 +406,9 @@ impl Ledger {
                 let Some(life) = of(self, slot, instance) else { return Told::Late };
                 if life.works() {
                     let probes = rules.member(slot, life.edition).probes;
-                    self.life(slot, instance).pulse.note_word(&probes, now, word);
+                    let pulse = &mut self.life(slot, instance).pulse;
+                    pulse.note_word(&probes, now, word);
+                    pulse.note_since(now);
                 }
                 Told::Other
             }
@@ -502,6 +520,24 @@ impl Ledger {
     /// Whether every slot is looked at in this step: in a large formation only now and then.
     fn looks_at_all(&self) -> bool {
         self.places.len() <= MANY || self.steps.is_multiple_of(997)
+    }
+
+    /// What the host does with its editions when it adopts what was read.
+    fn forget_editions(&mut self, types: &[Reread], keep: &[(usize, usize)]) {
+        for Reread { type_index, program, .. } in types {
+            let known = self.known.entry(*type_index).or_default();
+            let newest = known.last().copied();
+            if *program == Program::Changed {
+                let lives = self.lives.iter();
+                let lived_by = |edition: usize| {
+                    lives.clone().any(|(key, life)| key.type_index == *type_index && life.edition == edition)
+                };
+                known.retain(|edition| {
+                    lived_by(*edition) || newest == Some(*edition) || keep.contains(&(*type_index, *edition))
+                });
+                known.insert(newest.map_or(0, |newest| newest + 1));
+            }
+        }
     }
 
     fn life(&mut self, slot: SlotKey, instance: InstanceId) -> &mut Life {

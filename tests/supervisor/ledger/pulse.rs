@@ -11,6 +11,8 @@ pub(super) struct Pulse {
     /// When it is ready if nobody says otherwise.
     expected: Option<Time>,
     ready: bool,
+    /// Since when, as far as that was told.
+    since: Option<Time>,
     stopping: bool,
     tallies: [Option<Tally>; 3],
     /// When it was found unwell.
@@ -109,6 +111,21 @@ impl Pulse {
 
     pub(super) fn is_ready(&self, now: Time) -> bool {
         !self.stopping && (self.ready || self.expected.is_some_and(|at| at <= now))
+    }
+
+    /// Since when it has been ready, if it is.
+    pub(super) fn ready_since(&self, now: Time) -> Option<Time> {
+        let since = if self.ready { self.since } else { self.expected };
+        since.filter(|_| self.is_ready(now))
+    }
+
+    /// Remembers when it became ready, where that has just been.
+    pub(super) fn note_since(&mut self, now: Time) {
+        match (self.ready, self.since) {
+            (true, None) => self.since = Some(now),
+            (false, _) => self.since = None,
+            (true, Some(_)) => {}
+        }
     }
 
     /// Whether it, or a probe, has said that it is ready.

@@ -41,7 +41,11 @@ impl Ledger {
                 let at_once = request.answer == When::Accepted && request.verb != Verb::Reload;
                 assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
             }
-            Event::Reread { types } if step.actions.contains(&Action::Adopt) => self.adopt(types),
+            Event::Reread { types }
+                if step.actions.iter().any(|action| matches!(action, Action::Adopt { .. })) =>
+            {
+                self.adopt(types);
+            }
             _ => {}
         }
         // Who was raised may have failed again in the same step.

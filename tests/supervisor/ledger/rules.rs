@@ -1,13 +1,14 @@
 //! The rules: what each step is held against.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use supervise::api::InstanceId;
-use supervise::api::{Cause, Notice, Signal, Then, TypeName, Verb, Verdict};
+use supervise::api::{Cause, Manner, Notice, Signal, Then, TypeName, Verb, Verdict};
 use supervise::app::{Leftovers, Restart};
 use supervise::supervisor::{
-    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Goal, Hangup, Init, Member, Phase,
-    STARTS_PER_STEP, STUCK_AFTER, Slot, SlotKey, Supervisor, Surge, Time, Whom,
+    Action, CLOSEST_STARTS, Event, FailFast, Farewell, FoundBy, Hangup, Init, Member, Phase, STARTS_PER_STEP,
+    STUCK_AFTER, SlotKey, Supervisor, Surge, Time, Whom,
 };
 
 use super::{
@@ -33,8 +34,9 @@ impl Ledger {
                         "the files are read one time at once"
                     );
                 }
-                Action::Adopt => {
-                    assert!(matches!(step.event, Event::Reread { .. }), "adopted is what was read");
+                Action::Adopt { keep } => {
+                    let Event::Reread { types } = step.event else { panic!("adopted is what was read") };
+                    self.forget_editions(types, keep);
                 }
                 Action::Reply { id, .. } => {
                     assert!(self.asked.remove(id), "one answer, to who asked: {id:?}");
@@ -77,11 +79,21 @@ impl Ledger {
                     life.pulse.ask(&probes, step.now, *probe);
                 }
                 Action::Ask { type_index, edition } => {
-                    let editions = &step.rules.editions[*type_index];
-                    assert_eq!(edition + 1, editions.len(), "what is asked is what the newest needs");
+                    let newest = self.known[type_index].last();
+                    assert_eq!(Some(edition), newest, "what is asked is what the newest needs");
                     assert!(self.asking.insert(*type_index), "a type's services are asked one time at once");
                 }
-                Action::Revert { .. } => {}
+                Action::Revert { type_index, edition } => {
+                    let known = self.known.entry(*type_index).or_default();
+                    assert!(
+                        known.contains(edition),
+                        "{edition} of type {type_index} is forgotten: {known:?}"
+                    );
+                    let newest = known.last().map_or(0, |newest| newest + 1);
+                    known.insert(newest);
+                    // Whoever is there was there before.
+                    self.rolled.insert(*type_index, self.newest);
+                }
                 Action::Pass { .. } | Action::Resume => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
                 Action::Exit { farewell, .. } => {
@@ -97,7 +109,7 @@ impl Ledger {
     }
 
     fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId, edition: usize) {
-        assert_eq!(edition + 1, step.rules.editions[slot.type_index].len(), "what is started is the newest");
+        assert_eq!(Some(&edition), self.known[&slot.type_index].last(), "what is started is the newest");
         let (count, _) = self.counts[&slot.type_index];
         let member = &step.rules.editions[slot.type_index][edition];
         let surge = match member.surge {
@@ -174,6 +186,11 @@ impl Ledger {
                     Cause::Essential(_) | Cause::FailFast(_) => Begun::Failure(own_code(self)),
                 };
                 self.course = Course::Ending { since: step.now, begun, force: Force::Unused };
+            }
+            Notice::RolloutBegan { process_type, .. } => {
+                let named = |editions: &Vec<Member>| editions[0].name == *process_type;
+                let type_index = step.rules.editions.iter().position(named).expect("a known type");
+                self.rolled.insert(type_index, self.newest);
             }
             Notice::Unwell { slot, probe, .. } => {
                 let life = self.lives.get_mut(&step.names[slot]).expect("unwell and not alive");
@@ -374,9 +391,13 @@ impl Ledger {
     }
 
     /// Nobody at work is replaced where fewer would be left than were promised.
-    fn check_rollouts(&self, step: &Step<'_>, supervisor: &Supervisor) {
+    fn check_rollouts(&self, step: &Step<'_>) {
         let by_itself = match step.event {
-            Event::Requested { .. } | Event::Reread { .. } | Event::Received(_) | Event::ReaderGone => false,
+            Event::Received(_) | Event::ReaderGone | Event::Reread { .. } => false,
+            Event::Requested { request, .. } => {
+                matches!(request.verb, Verb::Restart { manner: Manner::Rolling, .. })
+                    && self.course == Course::Up
+            }
             _other => self.course == Course::Up,
         };
         let replaced = |action: &Action| match action {
@@ -384,12 +405,13 @@ impl Ledger {
                 let life = self.lives.get(slot).filter(|life| life.stage == Stage::Led)?;
                 let (count, _) = *self.counts.get(&slot.type_index)?;
                 // Who is one too many ends when all others are ready.
-                let at_work = life.pulse.condemned.is_none() && life.pulse.is_ready(step.now);
+                let at_work = life.pulse.condemned.is_none() && life.pulse.is_ready(self.woken);
                 (at_work && slot.number <= count).then_some(slot.type_index)
             }
             _other => None,
         };
-        for type_index in step.actions.iter().filter_map(replaced).filter(|_| by_itself) {
+        let types: BTreeSet<usize> = step.actions.iter().filter_map(replaced).filter(|_| by_itself).collect();
+        for type_index in types {
             assert!(step.rolling.contains(&type_index), "nobody asked for that: {:?}", step.actions);
             let member = step.rules.editions[type_index].last().expect("an edition");
             let (count, _) = self.counts[&type_index];
@@ -397,12 +419,30 @@ impl Ledger {
             let surges = member.surge == Surge::Possible && member.policy.rollout.max_surge.min(room) > 0;
             let away = member.policy.rollout.max_unavailable;
             let away = if surges { away } else { away.max(1) };
-            let of_type = || supervisor.slots().filter(|(key, _)| key.type_index == type_index);
-            let at_rest = |slot: &Slot| matches!(slot.phase(), Phase::Completed | Phase::Failed);
-            let desired = of_type()
-                .filter(|(key, slot)| key.number <= count && slot.goal() == Goal::Up && !at_rest(slot))
-                .count();
-            let ready = of_type().filter(|(_, slot)| slot.is_ready()).count();
+            let own = |key: SlotKey| self.places.get(&key).copied().unwrap_or_default();
+            let keys = (1..=count).map(|number| SlotKey { type_index, number });
+            let stuck = |key: &SlotKey| self.lives.get(key).is_some_and(|life| life.stuck.is_some());
+            let desired =
+                keys.filter(|key| !own(*key).held && own(*key).verdict.is_none() && !stuck(key)).count();
+            // Who is new counts when it has been ready for a while.
+            let rolled = self.rolled.get(&type_index).copied().unwrap_or(0);
+            let patience = member.policy.rollout.min_ready;
+            let counts = |life: &Life| {
+                let since = life.pulse.ready_since(step.now);
+                life.works()
+                    && since.is_some_and(|since| life.instance.0 <= rolled || since + patience <= step.now)
+            };
+            let of_type =
+                self.lives.range(SlotKey { type_index, number: 1 }..).map(|(key, life)| (*key, life));
+            let of_type = of_type.take_while(|(key, _)| key.type_index == type_index);
+            let at_work = of_type.filter(|(_, life)| counts(life)).count();
+            let completed = |(key, place): &(&SlotKey, &super::Place)| {
+                key.type_index == type_index
+                    && key.number > count
+                    && !place.held
+                    && place.verdict == Some(Rest::Completed)
+            };
+            let ready = at_work + self.places.iter().filter(completed).count();
             assert!(ready + away as usize >= desired, "{ready} of {desired} ready, {away} may be away");
         }
     }
@@ -414,7 +454,7 @@ impl Ledger {
                 self.begin_anew(*type_index);
             }
         }
-        self.check_rollouts(step, supervisor);
+        self.check_rollouts(step);
         if !step.rolling.is_empty() {
             self.note_surge(supervisor);
         }

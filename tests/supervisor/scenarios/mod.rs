@@ -4,11 +4,13 @@
 
 mod ending;
 mod health;
+mod many;
 mod needs;
 mod order;
 mod requests;
 mod restarting;
 mod rolling;
+mod setbacks;
 mod signals;
 mod starting;
 mod stopping;

@@ -8,12 +8,12 @@ use supervise::supervisor::{Event, Member, Program, Reread, Surge};
 
 use crate::fake_host::{Script, World, member, ms, obeys_after, probed, slot, with};
 
-fn rolling() -> Verb {
+pub(super) fn rolling() -> Verb {
     Verb::Restart { targets: Vec::new(), manner: Manner::Rolling }
 }
 
 /// Instances that share a socket and are asked whether they are ready.
-fn web(quantity: u32) -> Member {
+pub(super) fn web(quantity: u32) -> Member {
     let timing = Timing { period: ms(500), ..Timing::default() };
     let web = probed(member("web", quantity), ProbeKind::Readiness, timing);
     let web = with(web, |policy| {
@@ -23,28 +23,28 @@ fn web(quantity: u32) -> Member {
 }
 
 /// One that is ready a while after its start, and ends a while after it was asked to.
-fn good() -> Script {
+pub(super) fn good() -> Script {
     Script::runs().answering_after(ms(100), ProbeKind::Readiness, &[false, true]).led_by(obeys_after(ms(200)))
 }
 
 /// One that never becomes ready.
-fn unready() -> Script {
+pub(super) fn unready() -> Script {
     Script::runs().answering(ProbeKind::Readiness, &[false])
 }
 
-fn reload(world: &mut World, member: Member, answer: When) -> supervise::api::RequestId {
+pub(super) fn reload(world: &mut World, member: Member, answer: When) -> supervise::api::RequestId {
     let id = world.request(Verb::Reload, answer);
     let types = vec![Reread { type_index: 0, member, program: Program::Changed }];
     world.tell(Event::Reread { types });
     id
 }
 
-fn ready(world: &World) -> usize {
+pub(super) fn ready(world: &World) -> usize {
     world.core.supervisor.slots().filter(|(_, slot)| slot.is_ready()).count()
 }
 
 /// Lets time pass, and gives the fewest that were ready at any moment.
-fn fewest_ready(world: &mut World, duration: Duration) -> usize {
+pub(super) fn fewest_ready(world: &mut World, duration: Duration) -> usize {
     let mut fewest = ready(world);
     for _ in 0..duration.as_millis() / 50 {
         world.pass(ms(50));
@@ -53,7 +53,7 @@ fn fewest_ready(world: &mut World, duration: Duration) -> usize {
     fewest
 }
 
-fn alive(world: &World) -> Vec<String> {
+pub(super) fn alive(world: &World) -> Vec<String> {
     let alive = world.core.supervisor.slots().filter(|(_, slot)| slot.phase().instance().is_some());
     alive.map(|(key, _)| world.core.supervisor.name(key).to_string()).collect()
 }
