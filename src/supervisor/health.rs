@@ -74,8 +74,12 @@ impl Supervisor {
             }
             ProbeResult::Failed { why } => {
                 let toll = watch.fail(timing, step.now);
-                if let Readiness::Starting { why: known } = &mut condition.readiness {
-                    *known = Some(why.clone());
+                match (probe, &mut condition.readiness) {
+                    (ProbeKind::Startup | ProbeKind::Readiness, Readiness::Starting { why: known }) => {
+                        *known = Some(why.clone());
+                    }
+                    (ProbeKind::Readiness, Readiness::Lapsed { why: known }) => known.clone_from(&why),
+                    (ProbeKind::Startup | ProbeKind::Readiness | ProbeKind::Liveness, _) => {}
                 }
                 let finding = match toll {
                     Toll::Reached => Some(Finding::Failed(why)),
@@ -190,7 +194,8 @@ impl Supervisor {
         }
     }
 
-    fn now_ready(&mut self, step: &mut Step, key: SlotKey, life: Life, condition: Condition) {
+    /// It may be sent work: from its condition so far.
+    pub(super) fn now_ready(&mut self, step: &mut Step, key: SlotKey, life: Life, condition: Condition) {
         match condition.readiness {
             Readiness::Lapsed { .. } => {}
             Readiness::Expected { .. }

@@ -272,6 +272,9 @@ impl Type {
 
     /// New rules for the same program: they hold for what runs, too.
     pub(super) fn amend(&mut self, member: Member) {
+        if member.needs != self.newest().needs {
+            self.supply.forget();
+        }
         self.editions.insert(self.newest_edition(), member);
     }
 
@@ -282,6 +285,7 @@ impl Type {
         // The newest may have to come back, or what works for certain.
         known.extend(self.way_back().into_iter().chain([newest]));
         self.editions.retain(|edition, _| known.contains(edition));
+        self.supply.forget();
         self.editions.insert(newest + 1, member);
     }
 

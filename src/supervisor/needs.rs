@@ -28,6 +28,8 @@ enum Asking {
     No,
     /// Those of this edition.
     Of(usize),
+    /// Those that were needed before.
+    InVain,
 }
 
 /// From one asking to the next.
@@ -43,6 +45,16 @@ impl Supply {
     /// Why nothing can be started, as far as is known.
     pub(super) fn missing(&self) -> &[Missing] {
         &self.missing
+    }
+
+    /// Something else is needed from now on, or in another place: what was answered says nothing about that.
+    pub(super) fn forget(&mut self) {
+        let asking = match self.asking {
+            Asking::No => Asking::No,
+            // Its answer is on its way.
+            Asking::Of(_) | Asking::InVain => Asking::InVain,
+        };
+        *self = Supply { asking, ..Supply::default() };
     }
 }
 
@@ -95,7 +107,7 @@ impl Supervisor {
                 kind.supply.asking = Asking::Of(edition);
                 step.order(Action::Ask { type_index, edition });
             }
-            Asking::Of(_) => {}
+            Asking::Of(_) | Asking::InVain => {}
         }
     }
 
@@ -106,7 +118,7 @@ impl Supervisor {
         match std::mem::take(&mut kind.supply.asking) {
             Asking::Of(edition) if edition == newest => {}
             // What was asked is not what is needed any more. Who waits asks again.
-            Asking::Of(_) | Asking::No => return,
+            Asking::Of(_) | Asking::InVain | Asking::No => return,
         }
         let waits = |(number, slot): (u32, &super::Slot)| {
             matches!(slot.phase, Phase::Needing { .. }).then_some(SlotKey { type_index, number })

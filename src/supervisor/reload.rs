@@ -12,7 +12,8 @@ use super::request::Effects;
 use super::rollout::Back;
 use super::scale::Range;
 use super::{
-    Action, Goal, Phase, Probes, Program, Record, Reread, SlotKey, Standing, Step, Supervisor, Time, Type,
+    Action, Condition, Goal, Phase, Probes, Program, Readiness, Record, Reread, SlotKey, Standing, Step,
+    Supervisor, Type,
 };
 
 /// Whether the files are being read.
@@ -91,7 +92,7 @@ impl Supervisor {
     }
 
     /// The probes of the newest edition of a type may be others now: they hold for what runs, too.
-    fn amend_conditions(&mut self, now: Time, type_index: usize, old: Probes) {
+    fn amend_conditions(&mut self, step: &mut Step, type_index: usize, old: Probes) {
         let kind = &self.types[type_index];
         let (new, newest) = (kind.newest().probes, kind.newest_edition());
         if old == new {
@@ -103,8 +104,15 @@ impl Supervisor {
             if let Phase::Running { life, condition } = &slot.phase
                 && slot.edition == newest
             {
-                let (life, condition) = (*life, condition.clone().amended(&old, &new, now));
-                self.enter(key, Phase::Running { life, condition });
+                let (life, before) = (*life, condition.readiness.clone());
+                let condition = condition.clone().amended(&old, &new, step.now);
+                let is_ready = matches!(condition.readiness, Readiness::Ready { .. });
+                if is_ready && matches!(before, Readiness::Starting { .. } | Readiness::Lapsed { .. }) {
+                    // Nobody asks any more what it did not answer.
+                    self.now_ready(step, key, life, Condition { readiness: before, ..condition });
+                } else {
+                    self.enter(key, Phase::Running { life, condition });
+                }
             }
         }
     }
@@ -144,7 +152,7 @@ impl Supervisor {
                     Program::Same => {
                         let old = kind.newest().probes;
                         kind.amend(member);
-                        self.amend_conditions(step.now, type_index, old);
+                        self.amend_conditions(step, type_index, old);
                     }
                     Program::Changed => kind.publish(member),
                 }

@@ -413,3 +413,43 @@ fn how_well_everything_is_is_known_for_whoever_is_above_us() {
     world.signal(Signal::TERM);
     assert!(vitals(&world).draining && vitals(&world).started);
 }
+
+#[test]
+fn the_reason_is_that_of_the_probe_it_names_and_the_latest() {
+    let web = probed(asked(ProbeKind::Readiness), ProbeKind::Liveness, timing());
+    let waits = |probe| Script::runs().answering_after(ms(60_000), probe, &[true]);
+    let script = waits(ProbeKind::Liveness).answering_after(ms(60_000), ProbeKind::Readiness, &[true]);
+    let mut world = World::new(vec![web]).script(slot(0, 1), [script]);
+    let tell = |world: &mut World, probe, why: &str| {
+        let (instance, slot) = world.core.alive().next().expect("somebody lives");
+        let result = match why {
+            "" => ProbeResult::Passed,
+            why => ProbeResult::Failed { why: why.to_owned() },
+        };
+        world.tell(Event::Probed { slot, instance, probe, result });
+        world.pass(ms(3_000));
+    };
+    world.pass(ms(100));
+    tell(&mut world, ProbeKind::Readiness, "connection refused");
+    tell(&mut world, ProbeKind::Liveness, "deadlocked");
+    assert_eq!(reason(&world).as_deref(), Some("readiness: connection refused"));
+    tell(&mut world, ProbeKind::Readiness, "");
+    for why in ["answered 500", "answered 501", "answered 502", "answered 503"] {
+        tell(&mut world, ProbeKind::Readiness, why);
+    }
+    assert_eq!(reason(&world).as_deref(), Some("readiness: answered 503"));
+}
+
+#[test]
+fn who_is_not_asked_any_more_is_ready_and_that_is_said_and_counted() {
+    let mut world = World::new(vec![asked(ProbeKind::Readiness)])
+        .habit(0, Script::runs().answering(ProbeKind::Readiness, &[false]));
+    world.pass(ms(2_500));
+    assert!(!ready(&world));
+    world.ask_later(Verb::Reload);
+    let reread = Reread { type_index: 0, member: member("web", 1), program: Program::Same };
+    world.tell(Event::Reread { types: vec![reread] });
+    assert!(ready(&world));
+    assert_eq!(moments(&world, "web.1 is ready after 2.5s"), ["2.500"]);
+    assert_eq!(world.core.supervisor.tallies()[0].starts.count, 1);
+}

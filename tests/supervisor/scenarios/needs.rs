@@ -118,3 +118,22 @@ fn an_answer_that_comes_after_the_files_have_changed_is_none() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.core.alive().count(), 2);
 }
+
+#[test]
+fn what_was_answered_for_other_needs_says_nothing_about_those_of_now() {
+    for program in [Program::Same, Program::Changed] {
+        let mut world = World::new(vec![needing(member("worker", 1), ms(60_000))]);
+        world.pass(ms(300));
+        assert_eq!(world.core.newest(), 1);
+        world.services_from = Time::ZERO + ms(50_000);
+        world.request(Verb::Reload, When::Accepted);
+        let member = needing(needing(member("worker", 1), ms(60_000)), ms(60_000));
+        world.tell(Event::Reread { types: vec![Reread { type_index: 0, member, program }] });
+        let manner = supervise::api::Manner::AtOnce;
+        world.ask(Verb::Restart { targets: Vec::new(), manner }).expect("it is possible");
+        world.pass(ms(40_000));
+        assert_eq!(world.core.newest(), 1, "{program:?}: {:#?}", world.said());
+        world.pass(ms(20_000));
+        assert_eq!(world.core.newest(), 2);
+    }
+}
