@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{Directory, Setup, Stdout, Supervise};
 
@@ -256,28 +257,52 @@ fn a_program_is_found_in_the_childs_own_path() {
     run.ends_with(0);
 }
 
-#[test]
-fn fault_21_a_start_for_want_of_processes_is_tried_again_and_is_no_failure_of_the_child() {
+/// As a user whom nobody else is, who may have so many threads: the limit counts all of a user, and root has none. `None`
+/// where we are not root.
+fn with_threads(project: Supervise, count: u32) -> Option<Supervise> {
+    static USERS: AtomicU32 = AtomicU32::new(0);
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: only root may become a user with a limit of its own");
-        return;
+        return None;
     }
-    // A user whom nobody else is: the limit counts all processes of a user, and root has none.
-    let user = format!("--reuid={}", 100_000 + std::process::id());
-    let mut run = Supervise::with("web: chaos sleep 1h\n")
+    let user = 100_000 + std::process::id() * 8 + USERS.fetch_add(1, Ordering::Relaxed);
+    let (user, limit) = (format!("--reuid={user}"), format!("--nproc={count}:{count}"));
+    // The way to the program may lead through directories of root's.
+    let capabilities = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
+    let under = ["setpriv", &user, "--clear-groups", capabilities[0], capabilities[1], "prlimit", &limit];
+    Some(project.under(under))
+}
+
+#[test]
+fn fault_21_without_a_thread_to_look_up_a_name_a_service_is_asked_again_and_all_others_go_on() {
+    // Ours are three, and the fourth is that of `web`.
+    let project = Supervise::with("web: chaos say up sleep 1h\njob: chaos sleep 1h\n")
+        .spec("formation:\n  job: { needs: [URL], env: { URL: 'tcp://localhost:1' } }\n");
+    let Some(project) = with_threads(project, 4) else { return };
+    let mut run = project.start();
+    run.line("web.1", "up");
+    let awaited = run.event("waiting", "");
+    assert!(awaited.message().contains("no thread is to be had to ask it"), "{}", awaited.message());
+    run.is_stopped();
+}
+
+#[test]
+fn fault_21_without_a_thread_for_clients_that_is_said_and_the_formation_goes_on() {
+    let Some(project) = with_threads(Supervise::with("web: chaos say up sleep 1h\n"), 3) else { return };
+    let mut run = project.start();
+    run.line("web.1", "up");
+    let notice = run.event("no_control", "");
+    assert!(notice.message().contains("temporarily unavailable"), "{}", notice.message());
+    run.is_stopped();
+}
+
+#[test]
+fn fault_21_a_start_for_want_of_processes_is_tried_again_and_is_no_failure_of_the_child() {
+    let project = Supervise::with("web: chaos sleep 1h\n")
         .spec("defaults:\n  backoff: { give_up_after: 1 }\n")
-        .args(["web=40"])
-        // The way to the program may lead through directories of root's.
-        .under([
-            "setpriv",
-            &user,
-            "--clear-groups",
-            "--inh-caps=+dac_override",
-            "--ambient-caps=+dac_override",
-            "prlimit",
-            "--nproc=20:20",
-        ])
-        .start();
+        .args(["web=40"]);
+    let Some(project) = with_threads(project, 20) else { return };
+    let mut run = project.start();
     let notice = run.event("not_started", "");
     assert!(notice.number("delay_ms") >= 1000, "{}", notice.json);
     assert!(notice.message().contains("no new process"), "{}", notice.message());

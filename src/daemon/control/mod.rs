@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use nix::unistd::geteuid;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
@@ -193,13 +194,19 @@ impl Control {
         facts: mpsc::Sender<Fact>,
         history: Arc<History>,
     ) -> io::Result<Control> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (commands, told) = mpsc::unbounded_channel();
+        // The runtime comes when there is a thread for it: no runtime may be dropped in a task (tokio panics).
+        let (give, given) = std::sync::mpsc::sync_channel::<Runtime>(1);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            // An error means that there is none, and whoever starts us says so.
+            let Ok(runtime) = given.recv() else { return };
             if let Err(error) = LocalSet::new().block_on(&runtime, Server::run(doors, facts, history, told)) {
                 tracing::error!(%error, "clients are not served any more");
             }
         })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // It is taken at once.
+        let _ = give.send(runtime);
         Ok(Control { commands, thread })
     }
 

@@ -6,7 +6,7 @@
 
 use super::scram::Scram;
 use super::url::Url;
-use super::wire::{Reach, Wire, off_the_loop};
+use super::wire::{Reach, Wire, Work, off_the_loop};
 use super::{
     ANSWERS, ANSWERS_FULL, ANSWERS_IN_TLS, NO_DATABASE, NOT_ALLOWED, STARTING_UP, Verdict, WRONG_PASSWORD,
     Why,
@@ -62,7 +62,10 @@ pub(super) async fn ask(url: &Url) -> Verdict {
                     (11, Some(begun)) => {
                         let (body, password) = (body.to_owned(), password.to_owned());
                         // Thousands of rounds.
-                        match off_the_loop(move || begun.proof(&body, &password)).await?.ok_or(NO_POSTGRES)? {
+                        match off_the_loop(Work::Sum, move || begun.proof(&body, &password))
+                            .await?
+                            .ok_or(NO_POSTGRES)?
+                        {
                             Some(proof) => proof.into_bytes(),
                             None => return ANSWERS,
                         }

@@ -8,14 +8,14 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::url::{Url, decode, printable};
-use super::wire::off_the_loop;
+use super::wire::{Work, off_the_loop};
 use super::{ANSWERS, Verdict};
 
 pub(super) async fn ask(url: &Url, root: &Path) -> Verdict {
     let Some(file) = file(url, root) else { return ANSWERS };
     let reads_only = url.option(&["mode"]).is_some_and(|mode| mode == b"ro")
         || url.option(&["immutable"]).is_some_and(|immutable| immutable == b"1");
-    off_the_loop(move || look(&file, reads_only)).await?
+    off_the_loop(Work::File, move || look(&file, reads_only)).await?
 }
 
 /// Where the file is: its directory.

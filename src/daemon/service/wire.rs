@@ -4,12 +4,13 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::super::program;
@@ -141,23 +142,52 @@ impl Wire {
     }
 }
 
-/// Does something that may hang, on a disk or in the resolver, where only this asking waits for it.
+/// What takes its time. What hangs stays, however often it is asked again: so many threads of a kind, and no more; and no
+/// kind takes another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// The look-up of a name, which hangs when a server of names does not answer.
+    Name,
+    /// A look at files, which hangs when a disk is on a network.
+    File,
+    /// Much arithmetic, which does not hang.
+    Sum,
+}
+
+impl Work {
+    fn room(self) -> &'static Semaphore {
+        const THREADS: usize = 16;
+        static NAMES: Semaphore = Semaphore::const_new(THREADS);
+        static FILES: Semaphore = Semaphore::const_new(THREADS);
+        static SUMS: Semaphore = Semaphore::const_new(THREADS);
+        match self {
+            Work::Name => &NAMES,
+            Work::File => &FILES,
+            Work::Sum => &SUMS,
+        }
+    }
+}
+
+/// Does something that takes its time where only this asking waits for it.
 ///
 /// # Errors
-/// There is no room for it: too much of that kind hangs already.
+/// The system has no thread for it.
 pub(super) async fn off_the_loop<T: Send + 'static>(
+    kind: Work,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Why> {
-    // Whoever hangs stays, however often it is asked again: so many threads, and no more.
-    static ROOM: Semaphore = Semaphore::const_new(16);
     // It is never closed.
-    let place = ROOM.acquire().await.map_err(|error| error.to_string())?;
-    let done = tokio::task::spawn_blocking(move || {
+    let place = kind.room().acquire().await.map_err(|error| error.to_string())?;
+    let (tell, told) = oneshot::channel();
+    // Not by `spawn_blocking`, which panics where the system has no thread for it.
+    let begun = thread::Builder::new().name("ask".to_owned()).spawn(move || {
         let done = work();
         drop(place);
-        done
+        // An error means that it took too long, and nobody waits any more.
+        let _ = tell.send(done);
     });
-    done.await.map_err(|error| error.to_string().into())
+    begun.map_err(|_| "no thread is to be had to ask it")?;
+    told.await.map_err(|error| error.to_string().into())
 }
 
 /// What the first of some tries brings that brings something.
@@ -190,7 +220,8 @@ async fn look_up(host: String, port: u16) -> Result<Vec<SocketAddr>, Why> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let found = off_the_loop(move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await?;
+    let found =
+        off_the_loop(Work::Name, move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await?;
     // The codes of getaddrinfo(3) reach us only as their sentences, glibc's or musl's.
     found.map_err(|error| match error.to_string() {
         text if text.contains("emporary failure") || text.contains("Try again") => {
