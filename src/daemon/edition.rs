@@ -66,10 +66,17 @@ impl Editions {
     /// Whether an instance may yet be started that listens there, or one lives by an edition (a type and its number) that
     /// does.
     pub(super) fn listen_on(&self, address: &Listen, lived_by: &BTreeSet<(usize, usize)>) -> bool {
-        let newest = self.listed.iter().filter_map(|type_index| self.types[*type_index].values().next_back());
-        let lived_by =
+        let mut newest =
+            self.listed.iter().filter_map(|type_index| self.types[*type_index].values().next_back());
+        newest.any(|edition| edition.process_type.listen.as_ref() == Some(address))
+            || self.have(address, lived_by)
+    }
+
+    /// Whether one of these editions listens there.
+    pub(super) fn have(&self, address: &Listen, lived_by: &BTreeSet<(usize, usize)>) -> bool {
+        let mut lived_by =
             lived_by.iter().filter_map(|(type_index, edition)| self.types[*type_index].get(edition));
-        newest.chain(lived_by).any(|edition| edition.process_type.listen.as_ref() == Some(address))
+        lived_by.any(|edition| edition.process_type.listen.as_ref() == Some(address))
     }
 
     /// Holds a release that was read again against what is there, and binds the sockets that are new in it.

@@ -27,7 +27,7 @@ use super::edition::{Candidate, Edition, Editions};
 use super::family::{Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
-use super::listen::{Bound, Sockets};
+use super::listen::{Bound, Holders, Sockets};
 use super::notify::{Mailboxes, Reading};
 use super::port;
 use super::probe::{Finding, Hands, Probes};
@@ -437,9 +437,14 @@ impl Host {
             Stderr::Split => Some(pipe()?),
         };
 
+        let held = process_type
+            .listen
+            .as_ref()
+            .is_some_and(|address| self.editions.have(address, &self.family.editions()));
+        let holders = if held { Holders::Some } else { Holders::None };
         let socket = self
             .sockets
-            .of(process_type)
+            .of(process_type, holders)
             .map_err(|cannot| SpawnError { kind: SpawnErrorKind::Shortage, message: cannot.to_string() })?;
         let socket = match socket {
             Some((socket, Bound::Now(notice))) => {

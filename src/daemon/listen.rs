@@ -1,8 +1,8 @@
 //! The sockets that types listen on: bound by us before anything is started, kept while instances come and go, and handed
 //! to each of them (spawn.rs), so that no client is refused between two lives.
 //!
-//! A socket belongs to its address: whoever has the same address after a reload has the same socket. It blocks:
-//! `O_NONBLOCK` lives on the description that all of its holders share, and is theirs to set.
+//! A socket belongs to its address: whoever has the same address after a reload has the same socket. It blocks for whoever
+//! comes first: `O_NONBLOCK` lives on the description that all of its holders share, and is theirs to set.
 
 use std::fmt;
 use std::fs;
@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect,
     getsockopt, listen, setsockopt, socket, sockopt,
@@ -38,7 +39,7 @@ struct Socket {
     process_type: TypeName,
     address: Listen,
     fd: OwnedFd,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// Where a Unix socket stands, and which file that is.
@@ -90,17 +91,25 @@ impl Sockets {
         self.0.append(&mut more.0);
     }
 
-    /// The socket of a type; it is bound now, where nothing of the type ran until now or an earlier edition comes back.
+    /// The socket of a type; it is bound now, where nothing of the type ran until now, an earlier edition comes back, or
+    /// somebody has removed the file by which clients find it.
     ///
     /// # Errors
     /// It cannot be bound.
     pub(super) fn of(
         &mut self,
         process_type: &ProcessType,
+        holders: Holders,
     ) -> Result<Option<(BorrowedFd<'_>, Bound)>, CannotListen> {
         let Some(address) = &process_type.listen else { return Ok(None) };
-        let bound = if self.get(address).is_some() {
-            Bound::Before
+        let known = self.0.iter_mut().find(|socket| socket.address == *address);
+        let bound = if let Some(socket) = known {
+            let bound = socket.find_again();
+            match holders {
+                Holders::None => socket.block(),
+                Holders::Some => {}
+            }
+            bound
         } else {
             let socket = self.make(process_type, address)?;
             let notice = socket.listening();
@@ -132,10 +141,19 @@ impl Sockets {
         };
         let (process_type, address) = (process_type.name.clone(), address.clone());
         match made {
-            Ok((fd, file)) => Ok(Socket { process_type, address, fd, _file: file }),
+            Ok((fd, file)) => Ok(Socket { process_type, address, fd, file }),
             Err(why) => Err(CannotListen { process_type, address, why }),
         }
     }
+}
+
+/// Whether any instance has a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holders {
+    /// Nobody has.
+    None,
+    /// Somebody has, and may have set `O_NONBLOCK`: a server with an event loop would stand still without it.
+    Some,
 }
 
 /// When a socket was bound.
@@ -150,6 +168,36 @@ pub(super) enum Bound {
 impl Socket {
     fn listening(&self) -> Notice {
         Notice::Listening { process_type: self.process_type.clone(), address: self.address.to_string() }
+    }
+
+    /// Binds a Unix socket anew to which no path leads any more, as far as nobody else is there: what waits in it is still
+    /// answered by who has it.
+    fn find_again(&mut self) -> Bound {
+        let Some(SocketFile { path, id }) = &self.file else { return Bound::Before };
+        if id_of(path) == Some(*id) {
+            return Bound::Before;
+        }
+        match bind_unix(path) {
+            Ok((fd, file)) => {
+                (self.fd, self.file) = (fd, Some(file));
+                Bound::Now(self.listening())
+            }
+            Err(why) => {
+                tracing::warn!(address = %self.address, why, "no client finds this socket any more");
+                Bound::Before
+            }
+        }
+    }
+
+    /// Undoes what those did who had it before.
+    fn block(&self) {
+        let set = fcntl(&self.fd, FcntlArg::F_GETFL).and_then(|flags| {
+            let blocking = OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK;
+            fcntl(&self.fd, FcntlArg::F_SETFL(blocking))
+        });
+        if let Err(errno) = set {
+            tracing::debug!(address = %self.address, %errno, "a socket may not block");
+        }
     }
 }
 

@@ -134,6 +134,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             }
             // Accepts from descriptor 3 for ever, and tells each client our PS and our pid.
             "serve" => serve(),
+            // Says whether descriptor 3 blocks, and then it does not.
+            "unblock" => unblock(),
             "read-stdin" => read_stdin(),
             // Opens our terminal and reads from it.
             "read-tty" => read_all(&File::open("/dev/tty").expect("there is a terminal")),
@@ -304,6 +306,17 @@ fn serve() {
         // SAFETY: it was made above, and nobody else uses it.
         unsafe { libc::close(client) };
     }
+}
+
+fn unblock() {
+    // SAFETY: it reads and sets the flags of a descriptor, and touches no memory.
+    unsafe {
+        let flags = libc::fcntl(3, libc::F_GETFL);
+        assert!(flags >= 0, "descriptor 3: {}", io::Error::last_os_error());
+        put(1, if flags & libc::O_NONBLOCK == 0 { b"it blocks\n" } else { b"it blocks not\n" });
+        libc::fcntl(3, libc::F_SETFL, flags | libc::O_NONBLOCK);
+    }
+    put(1, b"unblocked\n");
 }
 
 fn notify(text: &[u8]) {

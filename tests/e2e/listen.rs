@@ -225,6 +225,72 @@ fn a_socket_that_another_one_has_replaced_is_not_removed() {
 }
 
 #[test]
+fn a_unix_socket_whose_file_was_removed_is_found_again_after_a_restart() {
+    let supervise = Supervise::with("web: chaos serve\n").spec(&spec("unix:app.sock"));
+    let path = supervise.directory().app("app.sock");
+    let mut run = supervise.args(["web=2"]).start();
+    run.line("web.2", "serving");
+    fs::remove_file(&path).expect("it is there");
+    says(&run, &["restart", "--wait", "web"]);
+    run.nth_event(2, "listening", "");
+    let answer = Client::connect_to(&path).expect("somebody listens").answer(&run);
+    assert!(["web.1", "web.2"].contains(&answer.0.as_str()));
+
+    // What is somebody else's now stays so, and nobody stops for that.
+    fs::remove_file(&path).expect("it is there");
+    let other = UnixListener::bind(&path).expect("the directory is ours");
+    says(&run, &["restart", "--wait", "web"]);
+    drop(other);
+    fs::remove_file(&path).expect("it is there");
+    says(&run, &["restart", "--wait", "web"]);
+    run.nth_event(3, "listening", "");
+    Client::connect_to(&path).expect("somebody listens").answer(&run);
+    run.is_stopped();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_socket_blocks_for_the_first_who_gets_it_and_stays_as_its_holders_have_made_it() {
+    let supervise = Supervise::with("web: chaos unblock sleep 1h\n").spec(&spec(&tcp(free_ports(1))));
+    let mut run = supervise.start();
+    run.line("web.1", "unblocked");
+    says(&run, &["scale", "--wait", "web=2"]);
+    run.line("web.2", "unblocked");
+    says(&run, &["stop", "--wait", "web"]);
+    says(&run, &["restart", "--wait", "web.2"]);
+    run.wait_for("another life", |seen| (seen.said("web.2").len() == 4).then_some(()));
+    let seen = run.is_stopped();
+    assert_eq!(seen.said("web.1"), ["it blocks", "unblocked"], "{seen}");
+    // With a sister that has it, and alone.
+    assert_eq!(seen.said("web.2"), ["it blocks not", "unblocked", "it blocks", "unblocked"], "{seen}");
+}
+
+#[test]
+fn a_rollout_to_another_address_that_is_turned_back_leaves_the_old_one_answering() {
+    let (old, new) = (free_ports(1), free_ports(1));
+    let rollout = |surge: u32, unavailable: u32| {
+        format!("rollout: {{ max_surge: {surge}, max_unavailable: {unavailable}, progress_deadline: 1s }}")
+    };
+    // The old one stays meanwhile; or nobody does, and its socket is closed and bound again.
+    for rollout in [rollout(1, 0), rollout(0, 1)] {
+        let spec = |port, probe| {
+            let health = format!("health: {{ readiness: {{ exec: '{probe}', period: 100ms }} }}");
+            format!("formation:\n  web: {{ listen: '{}', {rollout}, {health} }}\n", tcp(port))
+        };
+        let mut run = Supervise::with("web: chaos serve\n").spec(&spec(old, "true")).start();
+        run.event("ready", "web.1");
+        fs::write(run.directory().app("supervise.yml"), spec(new, "false")).expect("it is ours");
+        let refused = ask(&run, &["reload", "--wait"]);
+        assert_eq!(refused.code, Some(1), "{}\n{}", refused.err, run.so_far());
+        let back = || Client::connect(old).ok().map(|client| client.answer(&run).0);
+        assert_eq!(eventually("the old address again", back, || run.so_far().to_string()), "web.1");
+        let closed = || Client::connect(new).is_err().then_some(());
+        eventually("the new address closed", closed, || run.so_far().to_string());
+        run.is_stopped();
+    }
+}
+
+#[test]
 fn a_reload_keeps_the_socket_of_an_address_binds_a_new_one_and_closes_what_nobody_uses() {
     let (old, new) = (free_ports(1), free_ports(1));
     let supervise = Supervise::with("web: chaos gate never serve\n").gate("never").spec(&spec(&tcp(old)));
