@@ -31,10 +31,7 @@ impl Supervisor {
                 self.requested(step, id, request);
             }
             Event::Withdrawn { ids } => self.forget_waiters(&ids),
-            Event::Reread { types } => {
-                step.rolls = Which::All;
-                self.reread(step, types);
-            }
+            Event::Reread { types } => self.reread(step, types),
             Event::Unreadable { errors } => self.unreadable(step, errors),
             Event::Withheld { signal, slots } => {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();

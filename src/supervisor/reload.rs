@@ -11,6 +11,7 @@ use super::member::Count;
 use super::request::Effects;
 use super::rollout::Back;
 use super::scale::Range;
+use super::turnover::Which;
 use super::{
     Action, Condition, Goal, Phase, Probes, Program, Readiness, Record, Reread, SlotKey, Standing, Step,
     Supervisor, Type,
@@ -58,6 +59,7 @@ impl Supervisor {
         if !self.was_read(step) {
             return;
         }
+        step.rolls = Which::All;
         let result = self.check_reread(&types).map(|()| self.take_over(step, types));
         if let Err(refusal) = &result {
             step.announce(Notice::ReloadFailed { errors: refusal.to_string() });

@@ -26,6 +26,8 @@ pub(super) struct Rollout {
     /// Counted up: who waits for it knows it by this.
     pub(super) id: u64,
     pub(super) outdated: Outdated,
+    /// Whoever was born since then has not proved itself: a rollout that was superseded had not come so far.
+    pub(super) unproved: InstanceId,
     pub(super) purpose: Purpose,
     pub(super) stage: Stage,
     pub(super) began: Time,
@@ -118,18 +120,19 @@ impl Rollout {
     }
 
     /// Whether it does the work that is expected of it: a new one has to have been ready for a while.
-    pub(super) fn is_available(&self, slot: &Slot, min_ready: Duration, now: Time) -> bool {
+    pub(super) fn is_available(&self, number: u32, slot: &Slot, min_ready: Duration, now: Time) -> bool {
         match &slot.phase {
             Phase::Running { condition: Condition { readiness: Readiness::Ready { since }, .. }, .. } => {
-                self.is_old(slot) || now - *since >= min_ready
+                self.is_old(number, slot) || now - *since >= min_ready
             }
             _not_ready => false,
         }
     }
 
-    /// Whether what lives there was there before.
-    pub(super) fn is_old(&self, slot: &Slot) -> bool {
+    /// Whether what lives there was there before, and works for all that is known.
+    pub(super) fn is_old(&self, number: u32, slot: &Slot) -> bool {
         slot.phase.instance().is_some_and(|instance| match &self.outdated {
+            Outdated::Before(_, Some(meant)) if !meant.contains(&number) => instance < self.unproved,
             Outdated::Before(first, _) => instance < *first,
             Outdated::Between(_, newest) => slot.edition < *newest,
         })
@@ -138,7 +141,7 @@ impl Rollout {
     /// Whether what becomes of a slot says anything about what is new: not that of an old one that stays, nor that of a new
     /// life of the old program in a slot that was not meant.
     pub(super) fn concerns(&self, number: u32, slot: &Slot, wanted: u32) -> bool {
-        if self.is_old(slot) {
+        if self.is_old(number, slot) {
             return self.is_outdated(number, slot);
         }
         match (&self.outdated, &self.purpose) {
@@ -172,31 +175,43 @@ impl Supervisor {
         }
         let kind = &self.types[type_index];
         let all = runs.len() == kind.wanted() as usize;
-        let meant: Option<BTreeSet<u32>> = (!all).then(|| {
-            // What a rollout that is superseded has not come to is not forgotten.
-            let left = kind.present().filter(|(number, slot)| {
-                kind.rollout.as_ref().is_some_and(|earlier| earlier.is_outdated(*number, slot))
-            });
-            runs.iter().map(|key| key.number).chain(left.map(|(number, _)| number)).collect()
-        });
+        let meant: Option<BTreeSet<u32>> = match back {
+            // Whatever lives is of another program.
+            Back::To(_) => None,
+            Back::Nowhere if all => None,
+            Back::Nowhere => {
+                // What a rollout that is superseded has not come to is not forgotten.
+                let left = kind.present().filter(|(number, slot)| {
+                    kind.rollout.as_ref().is_some_and(|earlier| earlier.is_outdated(*number, slot))
+                });
+                Some(runs.iter().map(|key| key.number).chain(left.map(|(number, _)| number)).collect())
+            }
+        };
+        let next = InstanceId(self.next_instance);
+        let unproved = match &kind.rollout {
+            Some(Rollout { unproved, purpose: Purpose::Forward { .. }, stage: Stage::Replacing, .. }) => {
+                *unproved
+            }
+            Some(_) | None => next,
+        };
         let back = match kind.way_back() {
             // What has not proved itself is nothing to go back to.
             Some(edition) => Back::To(edition),
             None => back,
         };
-        let instances = match &meant {
-            Some(meant) if !meant.is_empty() => meant.len(),
-            Some(_) | None => keys.len(),
-        };
+        let instances = meant.as_ref().map_or(keys.len(), BTreeSet::len);
         let instances = u32::try_from(instances).unwrap_or(u32::MAX);
         let deadline = step.now + kind.newest().policy.rollout.progress_deadline;
         let process_type = kind.newest().name.clone();
         self.supersede(step, type_index);
         let purpose = Purpose::Forward { back, failures: 0, last: None, hopeless: false, deadline };
-        let outdated = Outdated::Before(InstanceId(self.next_instance), meant);
+        let outdated = Outdated::Before(next, meant);
         let way = self.way(type_index);
         step.announce(Notice::RolloutBegan { process_type, instances, way });
         self.begin_rollout(step, type_index, outdated, purpose, instances);
+        if let Some(rollout) = &mut self.types[type_index].rollout {
+            rollout.unproved = unproved;
+        }
         effects
     }
 
@@ -211,9 +226,9 @@ impl Supervisor {
         let id = self.next_rollout;
         self.next_rollout += 1;
         let (stage, progress) = (Stage::Replacing, Progress::default());
-        let (began, said, look) = (step.now, 0, Look::Soon);
+        let (began, said, look, unproved) = (step.now, 0, Look::Soon, InstanceId(self.next_instance));
         self.types[type_index].rollout =
-            Some(Rollout { id, outdated, purpose, stage, began, instances, said, progress, look });
+            Some(Rollout { id, outdated, unproved, purpose, stage, began, instances, said, progress, look });
         if !self.rolling.contains(&type_index) {
             self.rolling.push(type_index);
         }

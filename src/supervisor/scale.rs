@@ -136,7 +136,10 @@ impl Supervisor {
         for number in before + 1..=after {
             let key = SlotKey { type_index, number };
             let kind = &mut self.types[type_index];
-            if kind.slots.get(super::index(key)).is_some_and(|slot| slot.goal == Goal::Up) {
+            let lives = |slot: &Slot| {
+                slot.goal == Goal::Up && !matches!(slot.phase, Phase::Completed | Phase::Failed)
+            };
+            if kind.slots.get(super::index(key)).is_some_and(lives) {
                 // It was there for a while, in a rollout, and now it stays.
             } else if (number as usize) <= kind.slots.len() {
                 kind.slots[number as usize - 1].renew();

@@ -17,7 +17,7 @@ impl Supervisor {
         let slot = &kind.slots[index(key)];
         let wanted = kind.wanted();
         let Some(rollout) = &mut kind.rollout else { return false };
-        if rollout.is_old(slot) || !rollout.concerns(key.number, slot, wanted) {
+        if rollout.is_old(key.number, slot) || !rollout.concerns(key.number, slot, wanted) {
             return false;
         }
         if rollout.stage == Stage::Leaving {
@@ -59,10 +59,10 @@ impl Supervisor {
         let wanted = self.types[type_index].wanted();
         let waited_for = self.types[type_index].present().find(|(number, slot)| {
             slot.goal == Goal::Up
-                && !rollout.is_old(slot)
+                && !rollout.is_old(*number, slot)
                 && rollout.concerns(*number, slot, wanted)
                 && !matches!(slot.phase, Phase::Completed | Phase::Stuck { .. })
-                && !rollout.is_available(slot, rules.min_ready, now)
+                && !rollout.is_available(*number, slot, rules.min_ready, now)
         });
         let waited_for = waited_for.map(|(number, slot)| (SlotKey { type_index, number }, slot));
         let why = waited_for.and_then(|(key, slot)| self.reason(key, slot));
@@ -86,14 +86,13 @@ impl Supervisor {
             process_type,
             reason: told.clone(),
         });
-        let wanted = self.types[type_index].wanted();
         let good = match rollout.purpose {
             Purpose::Forward { back: Back::To(good), .. } => good,
             Purpose::Forward { back: Back::Nowhere, .. } | Purpose::Back => {
-                self.vacate_above(step, type_index, wanted);
-                return None;
+                return self.stay(step, type_index);
             }
         };
+        let wanted = self.types[type_index].wanted();
         self.revert(step, type_index, good);
         let newest = self.types[type_index].newest_edition();
         self.begin_rollout(step, type_index, Outdated::Between(good, newest), Purpose::Back, wanted);
@@ -109,5 +108,24 @@ impl Supervisor {
         }
         let rollout = self.types[type_index].rollout.take()?;
         self.roll_type(step, type_index, rollout)
+    }
+
+    /// There is nothing to go back to: everybody stays as they are. A surge that does the work of somebody who is away stays
+    /// until that one is back.
+    fn stay(&mut self, step: &mut Step, type_index: usize) -> Option<Rollout> {
+        let wanted = self.types[type_index].wanted();
+        let (stays, ends): (Vec<_>, Vec<_>) = {
+            let surge = self.types[type_index].present().filter(|(number, _)| *number > wanted);
+            surge.map(|(number, slot)| (number, slot.is_ready())).partition(|(_, ready)| *ready)
+        };
+        for (number, _) in ends {
+            self.vacate(step, SlotKey { type_index, number });
+        }
+        if stays.is_empty() {
+            return None;
+        }
+        let newest = self.types[type_index].newest_edition();
+        self.begin_rollout(step, type_index, Outdated::Between(newest, newest), Purpose::Back, 0);
+        self.types[type_index].rollout.take()
     }
 }

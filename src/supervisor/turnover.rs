@@ -128,6 +128,7 @@ impl Supervisor {
                     spare -= 1;
                 }
                 self.raise(step, key);
+                rollout.progress.ends = true;
             }
         }
         let deadline = match rollout.purpose {
@@ -190,7 +191,9 @@ impl Supervisor {
     /// The slots above this one shall not run any more.
     pub(super) fn vacate_above(&mut self, step: &mut Step, type_index: usize, highest: u32) {
         let above = |(number, slot): (u32, &Slot)| {
-            (number > highest && slot.goal == Goal::Up).then_some(SlotKey { type_index, number })
+            // What came to rest keeps its place until it is taken from it.
+            let is_there = slot.goal == Goal::Up || matches!(slot.phase, Phase::Completed | Phase::Failed);
+            (number > highest && is_there).then_some(SlotKey { type_index, number })
         };
         let surplus: Vec<SlotKey> = self.types[type_index].present().filter_map(above).collect();
         for key in surplus {
@@ -231,9 +234,9 @@ impl Muster {
         (wanted, min_ready, now): (u32, Duration, Time),
     ) {
         let surges = key.number > wanted;
-        let is_old = rollout.is_old(slot);
+        let is_old = rollout.is_old(key.number, slot);
         let is_up = slot.goal == Goal::Up;
-        let available = rollout.is_available(slot, min_ready, now);
+        let available = rollout.is_available(key.number, slot, min_ready, now);
         // Nobody knows when what survived SIGKILL will be gone.
         let rests = matches!(slot.phase, Phase::Completed | Phase::Failed | Phase::Stuck { .. });
         // One that had nothing to do for long has shown that it works, too.

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     scripts: BTreeMap<SlotKey, VecDeque<Script>>,
     habit: BTreeMap<usize, Script>,
+    /// By type and edition.
+    releases: BTreeMap<(usize, usize), Script>,
     beings: BTreeMap<InstanceId, Being>,
     agenda: BTreeMap<(Time, u64), Happening>,
     inbox: VecDeque<Event>,
@@ -279,6 +281,7 @@ impl World {
             now: Time::ZERO,
             scripts: BTreeMap::new(),
             habit: BTreeMap::new(),
+            releases: BTreeMap::new(),
             beings: BTreeMap::new(),
             agenda: BTreeMap::new(),
             inbox: VecDeque::new(),
@@ -304,6 +307,17 @@ impl World {
     pub(crate) fn habit(mut self, type_index: usize, script: Script) -> World {
         self.habit.insert(type_index, script);
         self
+    }
+
+    /// From now on every life is as its release is.
+    pub(crate) fn forget_scripts(&mut self) {
+        self.scripts.clear();
+    }
+
+    /// Every life of the next edition of a type, and of those that it comes back as.
+    pub(crate) fn next_release(&mut self, type_index: usize, script: Script) {
+        let next = self.core.newest_edition(type_index) + 1;
+        self.releases.insert((type_index, next), script);
     }
 
     /// What was ordered since the last time, with its time in seconds; and nothing else was.
@@ -459,7 +473,7 @@ impl World {
     fn perform(&mut self, action: &Action) {
         assert_eq!(self.exit, None, "nothing is ordered after the exit: {action:?}");
         match action {
-            Action::Spawn { slot, instance, .. } => self.spawn(*slot, *instance),
+            Action::Spawn { slot, instance, edition } => self.spawn(*slot, *instance, *edition),
             // What it makes of a signal of somebody's is its own affair, unless it is the one that it obeys.
             Action::Signal { .. } => {}
             Action::Stop { slot, instance, target, signal } => {
@@ -486,7 +500,11 @@ impl World {
                 let answer = Event::Asked { type_index: *type_index, missing: missing.collect() };
                 self.schedule(Duration::ZERO, Happening::Answer(answer));
             }
-            Action::Revert { .. } => {}
+            Action::Revert { type_index, edition } => {
+                let earlier = self.releases.get(&(*type_index, *edition)).cloned();
+                let newest = (*type_index, self.core.newest_edition(*type_index));
+                self.releases.extend(earlier.map(|script| (newest, script)));
+            }
             Action::Pass { .. }
             | Action::Reread
             | Action::Adopt { .. }
@@ -498,8 +516,9 @@ impl World {
         }
     }
 
-    fn spawn(&mut self, slot: SlotKey, instance: InstanceId) {
+    fn spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize) {
         let script = self.scripts.get_mut(&slot).and_then(VecDeque::pop_front);
+        let script = script.or_else(|| self.releases.get(&(slot.type_index, edition)).cloned());
         let script = script.or_else(|| self.habit.get(&slot.type_index).cloned());
         let script = script.unwrap_or_else(Script::runs);
         if let Birth::Fails(kind) = script.birth {

@@ -3,6 +3,7 @@
 //! * [`fake_host`]: a world that performs the actions, whose leaders and descendants do what a script says.
 //! * [`ledger`]: the books that are kept beside the supervisor, and the rules that hold after every step.
 //! * [`properties`]: random histories, the impossible ones included.
+//! * [`rollouts`]: random rollouts, what is promised of them and that they end.
 //! * [`exhaustive`]: every history of small formations, up to a depth.
 //! * [`scenarios`]: stories, one for each rule of the contract, which also say that nothing else happened.
 
@@ -10,5 +11,6 @@ mod exhaustive;
 mod fake_host;
 mod ledger;
 mod properties;
+mod rollouts;
 mod scenarios;
 mod transcript;

@@ -311,6 +311,10 @@ impl Checked {
         needs.iter().map(|need| need.service.clone()).collect()
     }
 
+    pub(crate) fn newest_edition(&self, type_index: usize) -> usize {
+        self.rules.editions[type_index].len() - 1
+    }
+
     fn rolling(&self) -> BTreeSet<usize> {
         (0..self.rules.editions.len()).filter(|index| self.supervisor.is_rolling(*index)).collect()
     }

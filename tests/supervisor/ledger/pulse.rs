@@ -122,7 +122,8 @@ impl Pulse {
     /// Remembers when it became ready, where that has just been.
     pub(super) fn note_since(&mut self, now: Time) {
         match (self.ready, self.since) {
-            (true, None) => self.since = Some(now),
+            // It may have run long enough before it said so.
+            (true, None) => self.since = Some(self.expected.map_or(now, |at| at.min(now))),
             (false, _) => self.since = None,
             (true, Some(_)) => {}
         }

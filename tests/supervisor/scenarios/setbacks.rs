@@ -358,3 +358,43 @@ fn one_that_must_not_be_tried_again_is_turned_back_before_it_is_started_once_mor
     });
     assert_eq!(turned, Some(Setback::Failures { failures: 1 }));
 }
+
+#[test]
+fn a_surge_that_has_come_to_rest_is_started_when_it_is_to_stay() {
+    let job = Member { surge: Surge::Possible, ..web(1) };
+    let mut world = World::new(vec![with(job, |policy| policy.restart = Restart::OnFailure)])
+        .habit(0, good())
+        .script(slot(0, 2), [Script::exits(ms(0), 0)]);
+    world.pass(ms(3_000));
+    world.request(rolling(), When::Accepted);
+    world.pass(ms(100));
+    world.ask(Verb::Scale { changes: vec![("web".to_owned(), Change::To(2))] }).expect("it is possible");
+    world.pass(ms(10_000));
+    assert_eq!(ready(&world), 2, "{:#?}", world.said());
+}
+
+#[test]
+fn a_turned_back_restart_keeps_the_surge_until_who_it_stands_in_for_is_back() {
+    // The new web.1 takes longer than anybody waits for.
+    let slow = good().answering(ProbeKind::Readiness, &[&[false; 14][..], &[true]].concat());
+    let mut world = World::new(vec![web(2)]).habit(0, good()).script(slot(0, 1), [good(), slow]);
+    world.pass(ms(3_000));
+    let id = world.request(rolling(), When::Happened);
+    assert_eq!(fewest_ready(&mut world, ms(20_000)), 2, "{:#?}", world.said());
+    assert!(matches!(world.answer_to(id), Some(Err(Refusal::TurnedBack { .. }))), "{:#?}", world.said());
+    assert_eq!(alive(&world), ["web.1", "web.2"]);
+}
+
+#[test]
+fn what_a_superseded_rollout_has_started_is_not_taken_for_proved() {
+    // The new web.1 never becomes ready; a restart of web.2 supersedes that, and does not hide it.
+    let mut world = World::new(vec![in_place(2)]).habit(0, good()).script(slot(0, 1), [good(), unready()]);
+    world.pass(ms(3_000));
+    reload(&mut world, in_place(2), When::Accepted);
+    world.pass(ms(1_000));
+    let targets = targets("web.2");
+    let id = world.request(Verb::Restart { targets, manner: Manner::Rolling }, When::Happened);
+    world.pass(ms(30_000));
+    assert!(matches!(world.answer_to(id), Some(Err(Refusal::TurnedBack { .. }))), "{:#?}", world.said());
+    assert_eq!((editions(&world, 1), ready(&world)), (vec![0, 1, 2], 2), "{:#?}", world.said());
+}
