@@ -198,7 +198,7 @@ pub struct HealthArgs {
     /// Whether the supervisor answers
     #[arg(long, env = "SUPERVISE_LIVE", conflicts_with_all = ["ready", "startup"])]
     pub live: bool,
-    /// Whether the formation may be sent work [default]
+    /// Whether the formation may be sent work (the default)
     #[arg(long, env = "SUPERVISE_READY", conflicts_with = "startup")]
     pub ready: bool,
     /// Whether it has ever been ready
