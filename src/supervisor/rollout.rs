@@ -264,7 +264,12 @@ impl Supervisor {
     pub(super) fn surge(&self, type_index: usize) -> u32 {
         let kind = &self.types[type_index];
         let member = kind.newest();
-        let wanted = kind.wanted();
+        let stuck = |(number, slot): &(u32, &Slot)| {
+            *number > kind.wanted() && matches!(slot.phase, Phase::Stuck { .. })
+        };
+        // What survived SIGKILL keeps its slot.
+        let stuck = kind.present().filter(stuck).count();
+        let wanted = kind.wanted().saturating_add(u32::try_from(stuck).unwrap_or(u32::MAX));
         let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(wanted));
         let extra = member.policy.rollout.max_surge.min(room);
         match member.surge {

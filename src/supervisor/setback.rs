@@ -10,20 +10,21 @@ use super::{Goal, Phase, Slot, SlotKey, Step, Supervisor, Time, index, millis};
 const FAILURES: std::ops::RangeInclusive<u32> = 3..=200;
 
 impl Supervisor {
-    /// A life has failed: whether the new ones do not work. Says whether it is tried again all the same.
+    /// A life has failed: whether the new ones do not work. Says whether another comes in its place though its policy would have
+    /// none.
     pub(super) fn note_failure(&mut self, key: SlotKey, is_final: bool) -> bool {
         let name = self.name(key);
         let kind = &mut self.types[key.type_index];
         let slot = &kind.slots[index(key)];
         let wanted = kind.wanted();
         let Some(rollout) = &mut kind.rollout else { return false };
-        if rollout.is_old(key.number, slot) || !rollout.concerns(key.number, slot, wanted) {
+        if !rollout.concerns(key.number, slot, wanted) || rollout.stage == Stage::Leaving {
             return false;
         }
-        if rollout.stage == Stage::Leaving {
-            return false;
-        }
+        let is_outdated = rollout.is_outdated(key.number, slot);
         match &mut rollout.purpose {
+            // A new one was to come in its place anyway.
+            Purpose::Forward { .. } if is_outdated => is_final,
             Purpose::Forward { back, failures, last, hopeless, .. } => {
                 *failures += 1;
                 *last = Some(name);

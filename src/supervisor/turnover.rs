@@ -103,21 +103,22 @@ impl Supervisor {
         if let Some((reason, slot)) = self.setback(type_index, &rollout, step.now) {
             return self.turn_back(step, type_index, &rollout, reason, slot);
         }
-        let surge = self.surge(type_index);
+        let surge = self.types[type_index].surge_slots(self.surge(type_index));
         // Fewer may be wanted than when they were raised.
-        self.vacate_above(step, type_index, wanted.saturating_add(surge));
-        let extra = if muster.left.iter().any(|key| key.number <= wanted) { surge } else { 0 };
-        if extra == 0 && muster.left.iter().all(|key| key.number > wanted) {
+        self.vacate_above(step, type_index, surge.last().copied().unwrap_or(wanted));
+        let is_left = muster.left.iter().any(|key| key.number <= wanted);
+        let extra = if is_left { surge } else { Vec::new() };
+        if !is_left {
             if muster.awaited == 0 {
                 rollout.stage = Stage::Leaving;
                 return self.leave(step, type_index, rollout);
             }
         } else {
-            for number in wanted + 1..=wanted.saturating_add(extra) {
-                self.raise_surge(step, SlotKey { type_index, number });
+            for number in &extra {
+                self.raise_surge(step, SlotKey { type_index, number: *number });
             }
             let away = self.types[type_index].newest().policy.rollout.max_unavailable;
-            let floor = muster.desired.saturating_sub(if extra == 0 { away.max(1) } else { away });
+            let floor = muster.desired.saturating_sub(if extra.is_empty() { away.max(1) } else { away });
             let mut spare = muster.available.saturating_sub(floor);
             for key in muster.left {
                 // Who does no work can be replaced without anybody missing it.
@@ -147,10 +148,13 @@ impl Supervisor {
         let Progress { done, wanted: before, ends } = rollout.progress;
         // With another count there is another measure.
         let most = if before == wanted { done } else { done.min(muster.done) };
-        if let Purpose::Forward { failures, deadline, .. } = &mut rollout.purpose {
+        if let Purpose::Forward { failures, hopeless, deadline, .. } = &mut rollout.purpose {
             let patience = kind.newest().policy.rollout.progress_deadline;
             if muster.done > most {
-                (*failures, *deadline) = (0, step.now + patience);
+                *deadline = step.now + patience;
+                if !*hopeless {
+                    *failures = 0;
+                }
             }
             if ends || muster.ends {
                 *deadline = step.now + patience;
@@ -215,6 +219,15 @@ impl Supervisor {
 }
 
 impl Type {
+    /// The numbers of so many slots above the highest, those left out where something survived SIGKILL.
+    fn surge_slots(&self, extra: u32) -> Vec<u32> {
+        let stuck = |number: &u32| {
+            let slot = self.slots.get(*number as usize - 1);
+            slot.is_some_and(|slot| matches!(slot.phase, Phase::Stuck { .. }))
+        };
+        (self.wanted() + 1..).filter(|number| !stuck(number)).take(extra as usize).collect()
+    }
+
     fn muster(&self, type_index: usize, rollout: &Rollout, now: Time) -> Muster {
         let min_ready = self.newest().policy.rollout.min_ready;
         let mut muster = Muster::default();

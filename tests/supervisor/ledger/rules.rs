@@ -112,14 +112,15 @@ impl Ledger {
         assert_eq!(Some(&edition), self.known[&slot.type_index].last(), "what is started is the newest");
         let (count, _) = self.counts[&slot.type_index];
         let member = &step.rules.editions[slot.type_index][edition];
+        let stuck = self.stuck_above(slot.type_index, count);
         let surge = match member.surge {
-            Surge::Possible if step.rolling.contains(&slot.type_index) => {
-                let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(count));
-                member.policy.rollout.max_surge.min(room)
-            }
+            Surge::Possible if step.rolling.contains(&slot.type_index) => Ledger::surge(member, stuck, count),
             Surge::Possible | Surge::Forbidden => 0,
         };
-        assert!(slot.number <= count + surge, "{slot:?} is started, and there shall be {count}");
+        assert!(
+            slot.number <= if surge == 0 { count } else { count + stuck + surge },
+            "{slot:?} is started, and there shall be {count}"
+        );
         assert!(
             member.needs.is_empty() || self.supplied.contains(&slot.type_index),
             "{slot:?} lacks a service"
@@ -151,6 +152,20 @@ impl Ledger {
             pulse: Pulse::default(),
         };
         assert!(self.lives.insert(slot, life).is_none(), "at most one live instance in a slot: {slot:?}");
+    }
+
+    /// So many slots above the count are not to be had.
+    fn stuck_above(&self, type_index: usize, count: u32) -> u32 {
+        let above =
+            SlotKey { type_index, number: count + 1 }..SlotKey { type_index: type_index + 1, number: 0 };
+        let stuck = self.lives.range(above).filter(|(_, life)| life.stuck.is_some());
+        u32::try_from(stuck.count()).expect("a few")
+    }
+
+    /// So many more there may be for a while.
+    fn surge(member: &Member, stuck: u32, count: u32) -> u32 {
+        let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(count + stuck));
+        member.policy.rollout.max_surge.min(room)
     }
 
     fn check_target(&mut self, slot: SlotKey, instance: InstanceId, target: Whom) {
@@ -415,8 +430,8 @@ impl Ledger {
             assert!(step.rolling.contains(&type_index), "nobody asked for that: {:?}", step.actions);
             let member = step.rules.editions[type_index].last().expect("an edition");
             let (count, _) = self.counts[&type_index];
-            let room = member.max.map_or(u32::MAX, |max| max.saturating_sub(count));
-            let surges = member.surge == Surge::Possible && member.policy.rollout.max_surge.min(room) > 0;
+            let stuck_above = self.stuck_above(type_index, count);
+            let surges = member.surge == Surge::Possible && Ledger::surge(member, stuck_above, count) > 0;
             let away = member.policy.rollout.max_unavailable;
             let away = if surges { away } else { away.max(1) };
             let own = |key: SlotKey| self.places.get(&key).copied().unwrap_or_default();
@@ -451,7 +466,7 @@ impl Ledger {
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         for action in step.actions {
             if let Action::Revert { type_index, .. } = action {
-                self.begin_anew(*type_index);
+                self.begin_anew(*type_index, step.now);
             }
         }
         self.check_rollouts(step);

@@ -80,6 +80,19 @@ fn fault_70_an_old_one_that_crashes_comes_back_as_a_new_one_and_as_an_old_one_on
 }
 
 #[test]
+fn fault_70_an_old_one_that_would_have_failed_for_good_makes_room_for_a_new_one() {
+    let once = || with(in_place(2), |policy| policy.restart = Restart::Never);
+    let mut world = World::new(vec![once()])
+        .habit(0, good())
+        .script(slot(0, 2), [Script { ends: Some((ms(3_500), FAILED)), ..good() }]);
+    world.pass(ms(3_000));
+    let id = reload(&mut world, once(), When::Happened);
+    world.pass(ms(20_000));
+    goes_well(&world, id);
+    assert_eq!((editions(&world, 2), ready(&world)), (vec![0, 1], 2), "{:#?}", world.said());
+}
+
+#[test]
 fn what_works_for_certain_is_come_back_to_however_many_releases_failed_after_it() {
     let lives = [good(), crash(), crash(), crash(), crash(), crash(), good()];
     let mut world = World::new(vec![in_place(1)]).script(slot(0, 1), lives);
@@ -150,6 +163,19 @@ fn what_survives_sigkill_keeps_no_rollout_from_its_end() {
             assert_eq!(editions(&world, number), [0, 1], "web.{stuck}: {:#?}", world.said());
         }
     }
+}
+
+#[test]
+fn a_surge_finds_another_place_where_the_last_one_is_stuck() {
+    let kind = || with(web(2), |policy| policy.drain = ms(1_000));
+    let mut world = World::new(vec![kind()]).habit(0, good()).script(slot(0, 3), [good().led_by(UNKILLABLE)]);
+    world.pass(ms(3_000));
+    for _ in 0..2 {
+        let id = reload(&mut world, kind(), When::Happened);
+        assert_eq!(fewest_ready(&mut world, ms(30_000)), 2);
+        goes_well(&world, id);
+    }
+    assert_eq!(alive(&world), ["web.1", "web.2", "web.3"], "web.3 is stuck, and web.4 is gone");
 }
 
 #[test]
