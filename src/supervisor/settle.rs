@@ -4,9 +4,9 @@
 //! |------------------|------------------------|---------------------------|-------------------|
 //! | Waiting          | waits for other types  | -> Stopped                | -> Stopped        |
 //! | Pending, Backoff | due: spawn -> Starting, or later where its PORT is not free yet, or -> Needing | -> Stopped | -> Stopped |
-//! | Needing          | due: asks again, or has failed | -> Stopped        | -> Stopped        |
+//! | Needing          | due: asks again, or has failed -> Backoff, Failed; all answered: -> Pending | -> Stopped | -> Stopped |
 //! | Starting         | waits for its answer   | waits for its answer      | waits             |
-//! | Running          | due: probes, readiness | stop signal -> Draining   | kill -> Killing   |
+//! | Running          | due: probes, readiness; unwell: -> Draining | stop signal -> Draining   | kill -> Killing   |
 //! | Draining         | deadline: -> Killing   | deadline: -> Killing      | kill -> Killing   |
 //! | Killing          | late: look             | late: look                | late: look        |
 //! | Stuck            | keeps its slot         | in a shutdown: -> Leaving | -> Leaving        |

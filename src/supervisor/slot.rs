@@ -4,7 +4,7 @@
 //!   Waiting: other types come first
 //!      | they are ready
 //!      v
-//!   Pending <---> Needing: backing services come first
+//!   Pending <---> Needing: backing services come first ---> Backoff / Failed: they did not answer in time
 //!
 //!              due                answered            asked to end, or the leader
 //!   Pending ---------> Starting ----------> Running   died and descendants live
@@ -14,6 +14,7 @@
 //!      +------+           |  run again         |          gone            Killing
 //!                         |                    |  <---------------------/    | 1 s
 //!   Completed / Failed <--+--------------------+                             v
+//!   Running: asked how it is, and ready or not; who is found unwell by a probe drains as if its leader had died
 //!   Stopped <------- wherever nothing is alive and nothing shall be       Stuck -> Lost
 //! ```
 

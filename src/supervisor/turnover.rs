@@ -106,19 +106,12 @@ impl Supervisor {
         let surge = self.types[type_index].surge_slots(self.surge(type_index));
         // Fewer may be wanted than when they were raised.
         self.vacate_above(step, type_index, surge.last().copied().unwrap_or(wanted));
-        let is_left = muster.left.iter().any(|key| key.number <= wanted);
-        let extra = if is_left { surge } else { Vec::new() };
-        if !is_left {
-            if muster.awaited == 0 {
-                rollout.stage = Stage::Leaving;
-                return self.leave(step, type_index, rollout);
-            }
-        } else {
-            for number in &extra {
+        if muster.left.iter().any(|key| key.number <= wanted) {
+            for number in &surge {
                 self.raise_surge(step, SlotKey { type_index, number: *number });
             }
             let away = self.types[type_index].newest().policy.rollout.max_unavailable;
-            let floor = muster.desired.saturating_sub(if extra.is_empty() { away.max(1) } else { away });
+            let floor = muster.desired.saturating_sub(if surge.is_empty() { away.max(1) } else { away });
             let mut spare = muster.available.saturating_sub(floor);
             for key in muster.left {
                 // Who does no work can be replaced without anybody missing it.
@@ -131,6 +124,9 @@ impl Supervisor {
                 self.raise(step, key);
                 rollout.progress.ends = true;
             }
+        } else if muster.awaited == 0 {
+            rollout.stage = Stage::Leaving;
+            return self.leave(step, type_index, rollout);
         }
         let deadline = match rollout.purpose {
             Purpose::Forward { deadline, .. } => Some(deadline),

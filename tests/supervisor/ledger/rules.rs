@@ -522,6 +522,9 @@ impl Ledger {
                 (Course::Up, Phase::Running { .. }) => {
                     running += 1;
                     let life = self.lives.get(&key).expect("it runs");
+                    let (count, _) = self.counts.get(&key.type_index).copied().unwrap_or((0, Says::Plan));
+                    let is_wanted = key.number <= count || step.rolling.contains(&key.type_index);
+                    assert!(is_wanted, "{key:?} runs, and there shall be {count}");
                     assert!(!slot.is_ready() || life.pulse.is_ready(step.now), "{key:?} {phase:?}: {life:?}");
                     assert!(slot.is_ready() || !life.pulse.said_ready(), "{key:?} {phase:?}: {life:?}");
                     assert!(!life.pulse.is_unwell(), "{key:?} is to be ended: {life:?}");
