@@ -4,12 +4,15 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::harness::{
-    PATIENCE, Run, Supervise, descriptors, eventually, is_alive, peak_kib, send, zombies_of,
+    Caller, Judge, PATIENCE, Run, Supervise, Verdict, can_judge, descriptors, eventually, is_alive, peak_kib,
+    send, zombies_of,
 };
 use crate::socket::{ask, socket_of};
 use crate::verbs::says;
@@ -427,6 +430,37 @@ fn a_shutdown_waits_for_no_probe_and_leaves_none_behind() {
     let begin = Instant::now();
     run.is_stopped();
     assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_command_that_we_cannot_start_says_nothing_of_its_instance() {
+    if !can_judge() {
+        return;
+    }
+    // The instance has its directory; then nobody has, as while an app is moved away and a new one put in its place.
+    let refused = Arc::new(AtomicI32::new(-1));
+    let judge = Judge::new(&[libc::SYS_chdir], {
+        let refused = Arc::clone(&refused);
+        move |call| match (call.caller, refused.load(Ordering::Relaxed)) {
+            (Caller::Newborn, 0..) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                Verdict::Fail(libc::ENOENT)
+            }
+            (Caller::Newborn, _) | (Caller::Loop | Caller::Stream | Caller::Other, _) => Verdict::Go,
+        }
+    });
+    let liveness = "liveness: { exec: 'true', period: 100ms, failure_threshold: 1 }";
+    let mut run = Supervise::with("web: chaos say up sleep 1h\n")
+        .spec(&format!("formation:\n  web: {{ health: {{ {liveness} }} }}\n"))
+        .judged(judge)
+        .start();
+    run.line("web.1", "up");
+    refused.store(0, Ordering::Relaxed);
+    let many = || (refused.load(Ordering::Relaxed) >= 3).then_some(());
+    eventually("it is asked again and again", many, || run.so_far().to_string());
+    let seen = run.is_stopped();
+    assert!(seen.events("unwell", "").is_empty(), "{seen}");
+    assert_eq!(seen.events("started", "web.1").len(), 1, "{seen}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::super::harmless::harmless;
 use super::super::program::Executable;
 use super::super::reaper;
 use super::super::room::{self, Purpose};
-use super::super::spawn::{Setting, Spawner};
+use super::super::spawn::{Setting, Spawner, Stage};
 use super::{STOOD_STILL, refused, stood_still};
 
 /// What a command writes, and when it began to.
@@ -88,11 +88,23 @@ pub(super) fn start(
             reaper::reap(corpse);
         }
         let error = executable.explain(failure, &root.path);
-        match error.kind {
-            SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable => {
+        match (failure.stage, error.kind) {
+            (Stage::Execute, SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable) => {
                 ProbeResult::Failed { why: error.message }
             }
-            SpawnErrorKind::Shortage => ProbeResult::NotRun { why: error.message },
+            // Of the instance that says nothing.
+            (
+                Stage::Clone
+                | Stage::Group
+                | Stage::DeathSignal
+                | Stage::Descriptors
+                | Stage::Socket
+                | Stage::Limits
+                | Stage::Directory
+                | Stage::Signals
+                | Stage::Execute,
+                SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable | SpawnErrorKind::Shortage,
+            ) => ProbeResult::NotRun { why: error.message },
         }
     })?;
     Ok((pid, Output { pipe, begin, end: Tail::default() }))
