@@ -145,6 +145,13 @@ fn a_rollout_that_can_neither_add_nor_take_away_is_refused() {
 }
 
 #[test]
+fn a_rollout_that_would_always_be_turned_back_is_refused() {
+    let hasty = project("formation:\n  web: { rollout: { min_ready: 5s, progress_deadline: 5s } }\n");
+    assert_error(&hasty, "2:19", &["`progress_deadline` is 5s for `web`, not longer than `min_ready`, 5s"]);
+    project("formation:\n  web: { rollout: { min_ready: 5s, progress_deadline: 6s } }\n").release();
+}
+
+#[test]
 fn a_type_gets_the_url_of_its_own_environment_and_the_app_the_apps() {
     let spec = "formation:\n  web: { needs: [REDIS_URL, DB] }\n  worker: { needs: [REDIS_URL], \
                 env: { REDIS_URL: 'redis://own' } }\nservices: { REDIS_URL: { wait: 5s }, SPARE: , SMTP_URL: }\n";

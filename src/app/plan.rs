@@ -1,6 +1,6 @@
 //! Puts everything together: arguments, environment and files become one [`Release`], or all that is wrong with them.
 
-use crate::api::{Notice, TypeName};
+use crate::api::{Notice, TypeName, brief};
 
 use super::attach::{self, Attached};
 use super::diagnostic::{self, Diagnostic, Diagnostics};
@@ -163,6 +163,16 @@ impl Settled {
             let reason =
                 format!("`max_surge` and `max_unavailable` are both 0 for `{name}`: none could be replaced");
             errors.push(spot.fault(&reason).with_help("set one of them to 1 or more"));
+        }
+        if rollout.min_ready >= rollout.progress_deadline
+            && let Some(spot) = self.spots.rollout.as_ref().or(defaults.rollout.as_ref())
+        {
+            let (min_ready, deadline) = (brief(rollout.min_ready), brief(rollout.progress_deadline));
+            let reason = format!(
+                "`progress_deadline` is {deadline} for `{name}`, not longer than `min_ready`, {min_ready}: every rollout \
+                 would be turned back"
+            );
+            errors.push(spot.fault(&reason).with_help("make `progress_deadline` the longer one"));
         }
     }
 }
