@@ -446,7 +446,7 @@ fn a_command_that_we_cannot_start_says_nothing_of_its_instance() {
                 refused.fetch_add(1, Ordering::Relaxed);
                 Verdict::Fail(libc::ENOENT)
             }
-            (Caller::Newborn, _) | (Caller::Loop | Caller::Stream | Caller::Other, _) => Verdict::Go,
+            (Caller::Newborn | Caller::Loop | Caller::Stream | Caller::Other, _) => Verdict::Go,
         }
     });
     let liveness = "liveness: { exec: 'true', period: 100ms, failure_threshold: 1 }";
