@@ -317,7 +317,7 @@ fn what_it_says_of_itself_is_shown_until_its_successor_begins() {
 }
 
 #[test]
-fn who_is_ended_is_not_asked_any_more_and_its_late_answers_change_nothing() {
+fn fault_51_who_is_ended_is_not_asked_any_more_and_its_late_answers_change_nothing() {
     let script = || {
         Script::runs().led_by(obeys_after(ms(5_000))).answering_after(ms(500), ProbeKind::Liveness, &[false])
     };
