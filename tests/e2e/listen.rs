@@ -269,7 +269,8 @@ fn a_socket_blocks_for_the_first_who_gets_it_and_stays_as_its_holders_have_made_
 fn a_rollout_to_another_address_that_is_turned_back_leaves_the_old_one_answering() {
     let (old, new) = (free_ports(1), free_ports(1));
     let rollout = |surge: u32, unavailable: u32| {
-        format!("rollout: {{ max_surge: {surge}, max_unavailable: {unavailable}, progress_deadline: 1s }}")
+        let room = format!("max_surge: {surge}, max_unavailable: {unavailable}");
+        format!("rollout: {{ {room}, min_ready: 100ms, progress_deadline: 1s }}")
     };
     // The old one stays meanwhile; or nobody does, and its socket is closed and bound again.
     for rollout in [rollout(1, 0), rollout(0, 1)] {
