@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Signal;
+use super::{OutOfMemory, Signal};
 
-/// How a process ended, as wait(2) tells it.
+/// How a process ended, as wait(2) tells it; and why, where it was the kernel that ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
     /// It called exit(2) with this code.
@@ -18,6 +18,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
+    /// The kernel ended it with SIGKILL, for want of memory or perhaps for that.
+    OutOfMemory(OutOfMemory),
 }
 
 impl ExitStatus {
@@ -34,6 +36,7 @@ impl ExitStatus {
             ExitStatus::Code(code) => code,
             // Linux has 64 signals, so the sum is at most 192.
             ExitStatus::Signal { signal, .. } => 128 + u8::try_from(signal.number()).unwrap_or(127),
+            ExitStatus::OutOfMemory(_) => 137,
         }
     }
 }
@@ -47,6 +50,7 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Signal { signal, core_dumped: true } => {
                 write!(f, "was killed by {signal} (core dumped)")
             }
+            ExitStatus::OutOfMemory(why) => write!(f, "was killed {why}"),
         }
     }
 }

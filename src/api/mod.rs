@@ -5,6 +5,7 @@
 mod duration;
 mod exit;
 mod health;
+mod memory;
 mod name;
 mod notice;
 pub mod place;
@@ -18,6 +19,7 @@ mod tally;
 pub use duration::{brief, parse_duration};
 pub use exit::ExitStatus;
 pub use health::{Health, HealthCheck, HealthQuestion, ServiceStatus, Services, TypeVitals, Vitals};
+pub use memory::{OutOfMemory, brief_bytes};
 pub use name::{InstanceId, InvalidTypeName, Pid, SlotName, TypeName};
 pub use notice::{
     Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,

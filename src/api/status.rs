@@ -6,7 +6,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ExitStatus, Pid, Signal, SlotName, TypeName};
+use super::{ExitStatus, OutOfMemory, Pid, Signal, SlotName, TypeName};
 
 /// How everything is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,8 @@ pub enum ExitReason {
     ExitedBeforeReady,
     /// A probe found it unwell, so it was asked to end.
     Unwell,
+    /// The kernel ended it for want of memory.
+    Oom,
     /// There never was a process.
     NotStarted,
     /// It was asked to.
@@ -119,6 +121,13 @@ impl LastExit {
         match status {
             ExitStatus::Code(code) => LastExit { code: Some(code), signal: None, reason },
             ExitStatus::Signal { signal, .. } => LastExit { code: None, signal: Some(signal), reason },
+            ExitStatus::OutOfMemory(why) => {
+                let reason = match why {
+                    OutOfMemory::Limit { .. } | OutOfMemory::Machine => ExitReason::Oom,
+                    OutOfMemory::Perhaps => reason,
+                };
+                LastExit { code: None, signal: Some(Signal::KILL), reason }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ExitStatus, ProbeKind, TypeName};
+use super::{ExitStatus, ProbeKind, Signal, TypeName};
 
 /// What has happened to the instances of one process type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl From<ExitStatus> for Ended {
         match status {
             ExitStatus::Code(code) => Ended::Code(code),
             ExitStatus::Signal { signal, .. } => Ended::Signal(signal.number()),
+            ExitStatus::OutOfMemory(_) => Ended::Signal(Signal::KILL.number()),
         }
     }
 }

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use supervise::api::{
-    Change, ExitStatus, InstanceId, Manner, Notice, Pid, ProbeKind, Process, RequestId, Signal, State,
-    Target, Verb, When, Word,
+    Change, ExitStatus, InstanceId, Manner, Notice, OutOfMemory, Pid, ProbeKind, Process, RequestId, Signal,
+    State, Target, Verb, When, Word,
 };
 use supervise::app::{Backoff, Leftovers, Policy, Restart, Rollout, StopScope, Timing};
 use supervise::supervisor::{
@@ -155,7 +155,8 @@ fn habits() -> impl Strategy<Value = Habits> {
 fn status() -> impl Strategy<Value = ExitStatus> {
     let killed = ExitStatus::Signal { signal: Signal::KILL, core_dumped: true };
     let codes = [0, 0, 1, 3, 126, 127].map(ExitStatus::Code);
-    select(codes.into_iter().chain([killed]).collect::<Vec<_>>())
+    let memory = ExitStatus::OutOfMemory(OutOfMemory::Limit { bytes: 1 << 20 });
+    select(codes.into_iter().chain([killed, memory]).collect::<Vec<_>>())
 }
 
 fn nature() -> impl Strategy<Value = Nature> {

@@ -77,6 +77,7 @@ fn ended(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exited {code}"),
         ExitStatus::Signal { signal, .. } => format!("died of {signal}"),
+        ExitStatus::OutOfMemory(_) => "died for memory".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{ExitStatus, SlotName, TypeName};
+use crate::api::{ExitStatus, OutOfMemory, Signal, SlotName, TypeName};
 
 use super::{KillReason, LeftoversFate, Notice, RolloutWay, Setback, Then, Verdict};
 
@@ -85,14 +85,25 @@ impl Notice {
                 facts
             }
             Notice::Exited { status, uptime_ms, then, .. } => {
-                let mut facts = vec![match status {
-                    ExitStatus::Code(code) => ("code", json!(code)),
-                    ExitStatus::Signal { signal, .. } => ("signal", json!(signal.to_string())),
-                }];
+                let mut facts = match status {
+                    ExitStatus::Code(code) => vec![("code", json!(code))],
+                    ExitStatus::Signal { signal, .. } => vec![("signal", json!(signal.to_string()))],
+                    ExitStatus::OutOfMemory(why) => {
+                        let mut facts = vec![("signal", json!(Signal::KILL.to_string()))];
+                        facts.extend(out_of_memory(*why));
+                        facts
+                    }
+                };
                 facts.push(("uptime_ms", json!(uptime_ms)));
                 facts.extend(next(then));
                 facts
             }
+            Notice::OutOfMemory { processes, why, .. } => {
+                let mut facts = vec![("processes", json!(processes))];
+                facts.extend(out_of_memory(*why));
+                facts
+            }
+            Notice::NotConfined { types, reason } => vec![("types", json!(types)), ("reason", json!(reason))],
             Notice::Restarting { delay_ms, .. } => vec![("delay_ms", json!(delay_ms))],
             Notice::Failed { reason, .. } => match reason {
                 Verdict::Never => vec![("reason", json!("restart_never"))],
@@ -150,6 +161,14 @@ impl Notice {
             | Notice::Resumed
             | Notice::ReaderGone => Vec::new(),
         }
+    }
+}
+
+fn out_of_memory(why: OutOfMemory) -> Vec<Fact> {
+    match why {
+        OutOfMemory::Limit { bytes } => vec![("reason", json!("oom")), ("limit_bytes", json!(bytes))],
+        OutOfMemory::Machine => vec![("reason", json!("oom"))],
+        OutOfMemory::Perhaps => vec![("reason", json!("perhaps_oom"))],
     }
 }
 

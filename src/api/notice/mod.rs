@@ -8,7 +8,7 @@ mod sentence;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExitStatus, Missing, Pid, ProbeKind, Signal, SlotName, TypeName, Will};
+use super::{ExitStatus, Missing, OutOfMemory, Pid, ProbeKind, Signal, SlotName, TypeName, Will};
 
 pub use facts::Fact;
 
@@ -161,6 +161,22 @@ pub enum Notice {
         uptime_ms: u64,
         /// What the slot does now.
         then: Then,
+    },
+    /// The kernel has killed processes for want of memory that lead no instance: a worker of some web server, say.
+    OutOfMemory {
+        /// Whose, where that can be told.
+        slot: Option<SlotName>,
+        /// How many.
+        processes: u64,
+        /// What there was too little of.
+        why: OutOfMemory,
+    },
+    /// Limits that only a cgroup can hold, of types that get none.
+    NotConfined {
+        /// Which types.
+        types: Vec<TypeName>,
+        /// Why there is none, and what would help.
+        reason: String,
     },
     /// A slot will be started again, said where it was not said with the exit.
     Restarting {
@@ -470,6 +486,8 @@ impl Notice {
             Notice::Started { .. } => "started",
             Notice::NotStarted { .. } => "not_started",
             Notice::Exited { .. } => "exited",
+            Notice::OutOfMemory { .. } => "oom",
+            Notice::NotConfined { .. } => "not_confined",
             Notice::Restarting { .. } => "restarting",
             Notice::Completed { .. } => "completed",
             Notice::Failed { .. } => "failed",
@@ -512,7 +530,7 @@ impl Notice {
             | Notice::Killed { slot, .. }
             | Notice::Stuck { slot, .. }
             | Notice::SignalRefused { slot, .. } => Some(slot),
-            Notice::TurnedBack { slot, .. } => slot.as_ref(),
+            Notice::TurnedBack { slot, .. } | Notice::OutOfMemory { slot, .. } => slot.as_ref(),
             Notice::Formation { .. }
             | Notice::Ports { .. }
             | Notice::Awaiting { .. }
@@ -520,6 +538,7 @@ impl Notice {
             | Notice::RolloutStep { .. }
             | Notice::RolloutDone { .. }
             | Notice::Listening { .. }
+            | Notice::NotConfined { .. }
             | Notice::ReleaseNotStarted
             | Notice::SpecFound { .. }
             | Notice::Overridden { .. }

@@ -108,6 +108,26 @@ impl fmt::Display for Notice {
             Notice::Exited { slot, status, uptime_ms, then, .. } => {
                 write!(f, "{slot} {status} after {}{then}", millis(*uptime_ms))
             }
+            Notice::OutOfMemory { slot: Some(slot), processes: 1, why } => {
+                write!(f, "{slot} lost a process: it was killed {why}")
+            }
+            Notice::OutOfMemory { slot: Some(slot), processes, why } => {
+                write!(f, "{slot} lost {processes} processes: they were killed {why}")
+            }
+            Notice::OutOfMemory { slot: None, processes: 1, why } => {
+                write!(f, "a process that leads no instance was killed {why}")
+            }
+            Notice::OutOfMemory { slot: None, processes, why } => {
+                write!(f, "{processes} processes that lead no instance were killed {why}")
+            }
+            Notice::NotConfined { types, reason } => {
+                let types: Vec<&str> = types.iter().map(TypeName::as_str).collect();
+                write!(
+                    f,
+                    "the limits of memory, cpus and pids do not hold for {}: {reason}",
+                    types.join(", ")
+                )
+            }
             Notice::Restarting { slot, delay_ms: 0 } => write!(f, "{slot} restarting now"),
             Notice::Restarting { slot, delay_ms } => write!(f, "{slot} restarting in {}", millis(*delay_ms)),
             Notice::Completed { slot } => {

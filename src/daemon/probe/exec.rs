@@ -140,7 +140,7 @@ impl Output {
         self.read_rest();
         Some(match status {
             ExitStatus::Code(0) => ProbeResult::Passed,
-            ExitStatus::Code(_) | ExitStatus::Signal { .. } => {
+            ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::OutOfMemory(_) => {
                 let why = match self.end.last_line() {
                     Some(line) => format!("{status}: {line}"),
                     None => status.to_string(),

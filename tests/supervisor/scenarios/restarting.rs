@@ -1,6 +1,6 @@
 //! A life that ended by itself: restart, backoff, giving up, completion.
 
-use supervise::api::{ExitStatus, Signal};
+use supervise::api::{ExitReason, ExitStatus, LastExit, OutOfMemory, Signal};
 use supervise::app::Restart;
 use supervise::supervisor::Phase;
 
@@ -61,6 +61,29 @@ fn whoever_sent_the_signal_that_ends_a_child_it_is_a_failure() {
         "5.000 spawn web.1",
         "5.000 web.1 started",
     ]);
+}
+
+#[test]
+fn fault_63_who_was_killed_for_memory_has_failed_for_that_and_is_started_again() {
+    let memory = ExitStatus::OutOfMemory(OutOfMemory::Limit { bytes: 512 << 20 });
+    let killed = |status| Script { ends: Some((ms(5_000), status)), ..Script::runs() };
+    let perhaps = ExitStatus::OutOfMemory(OutOfMemory::Perhaps);
+    let mut world = World::new(vec![member("web", 1)]).script(slot(0, 1), [killed(memory), killed(perhaps)]);
+    world.pass(ms(5_000));
+    world.saw(&[
+        "0.000 spawn web.1",
+        "0.000 web.1 started",
+        "5.000 web.1 died for memory, again in 0ms (after its last words)",
+        "5.000 spawn web.1",
+        "5.000 web.1 started",
+    ]);
+    let last_exit = |world: &World| world.core.supervisor.status(world.now).processes[0].last_exit;
+    assert_eq!(last_exit(&world), Some(LastExit::new(memory, ExitReason::Oom)));
+    assert_eq!(memory.shell_code(), 137);
+    // What is not known is not claimed.
+    world.pass(ms(5_000));
+    let reason = last_exit(&world).map(|exit| exit.reason);
+    assert_eq!(reason, Some(ExitReason::Failed));
 }
 
 #[test]
