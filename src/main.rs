@@ -9,7 +9,7 @@ use supervise::api::Manner;
 use supervise::app::{self, Inputs};
 use supervise::cli::{self, Cli, Command, Control, RestartArgs, SignalArgs, StartArgs, color_by};
 use supervise::client::{self, Look, Report, Shape, Values, Whereabouts};
-use supervise::daemon::{self, Detach, Inherited, Socket};
+use supervise::daemon::{self, Detach, Inherited, Socket, Superior};
 use supervise::supervisor::FailFast;
 
 /// The exit code where the system refused us something before anything was started.
@@ -125,6 +125,15 @@ fn run_formation(
         );
         return Ok(BAD_INPUT);
     }
+    let superior = Superior::of(environment, std::process::id());
+    if start.detach && superior.is_some() {
+        // As above.
+        let _ = writeln!(
+            stderr(),
+            "error: with `--detach` the process that systemd watches would end; leave it out, or unset NOTIFY_SOCKET"
+        );
+        return Ok(BAD_INPUT);
+    }
     let http = match start.http() {
         Ok(http) => http,
         Err(error) => {
@@ -146,6 +155,7 @@ fn run_formation(
             Some(path) => Socket::At(path.to_owned()),
         },
         http,
+        superior,
         inputs: inputs.to_be_read_again()?,
     };
     daemon::start(release, options, inherited)

@@ -206,8 +206,17 @@ fn a_needed_variable_without_a_url_is_an_error_that_never_shows_the_value() {
 
 #[test]
 fn what_was_handed_to_us_is_not_handed_on() {
-    let names =
-        ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+    let names = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "FDSTORE",
+        "JOURNAL_STREAM",
+    ];
     let project = names.into_iter().fold(Project::new(TWO), |project, name| project.variable(name, "1"));
     let release = project.file(".env", "LISTEN_FDS=2\n").release();
     for name in names {

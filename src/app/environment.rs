@@ -158,9 +158,19 @@ impl Sources {
 /// are injected.
 pub(super) fn is_only_ours(name: &OsStr) -> bool {
     /// Whoever started us may have given us sockets and a place to say that we are ready: that is for us
-    /// (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`).
-    const HANDED_TO_US: [&str; 6] =
-        ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+    /// (`sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`, `sd_pid_notify_with_fds(3)`). `JOURNAL_STREAM` tells
+    /// which of our descriptors is the journal's (`systemd.exec(5)`); a child writes to a pipe of ours.
+    const HANDED_TO_US: [&str; 9] = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "FDSTORE",
+        "JOURNAL_STREAM",
+    ];
     name.as_bytes().starts_with(b"SUPERVISE_") || HANDED_TO_US.iter().any(|handed| name == *handed)
 }
 

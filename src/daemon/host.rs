@@ -37,6 +37,7 @@ use super::reaper;
 use super::room::{self, Purpose};
 use super::service::Survey;
 use super::spawn::{Setting, Spawner};
+use super::systemd::Herald;
 use super::watch::Watch;
 
 /// The hands of the supervisor.
@@ -65,6 +66,8 @@ pub(super) struct Host {
     mailboxes: Mailboxes,
     stream: Stream,
     control: Option<Control>,
+    /// Where somebody who started us wants to hear of us.
+    pub(super) herald: Option<Herald>,
     /// Pipes of the newly born, whose birth is to be said first.
     newborn: Vec<Source>,
     clock: Clock,
@@ -84,6 +87,7 @@ pub(super) struct Tools {
     pub(super) sockets: Sockets,
     /// Where the files are.
     pub(super) inputs: Inputs,
+    pub(super) herald: Option<Herald>,
     /// The loop's queue.
     pub(super) facts: mpsc::Sender<Fact>,
 }
@@ -95,7 +99,7 @@ impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
     pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
-        let Tools { mark, inherited, stderr, stream, sockets, inputs, facts } = tools;
+        let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {
@@ -117,6 +121,7 @@ impl Host {
             family: Family::new(mark, strangers),
             stream,
             control: None,
+            herald,
             newborn: Vec::new(),
             clock: Clock::start(),
             exit: None,

@@ -26,6 +26,7 @@ mod room;
 mod service;
 mod signals;
 mod spawn;
+mod systemd;
 pub mod trace;
 mod watch;
 
@@ -50,12 +51,14 @@ use leftovers::Left;
 use listen::Sockets;
 use probe::Finding;
 use signals::Signals;
+use systemd::Herald;
 use trace::{Beginning, Traced};
 
 #[doc(hidden)]
 pub use control::understand;
 pub use control::{Http, HttpAddress, Socket, Token};
 pub use inherited::Inherited;
+pub use systemd::Superior;
 
 /// How to run, beside what to run.
 #[derive(Clone)]
@@ -76,6 +79,8 @@ pub struct Options {
     pub socket: Socket,
     /// `--http` and `--token-file`.
     pub http: Option<Http>,
+    /// Who wants to hear how we are: systemd, where the unit says `Type=notify`.
+    pub superior: Option<Superior>,
     /// What the release was made from, to be read again.
     pub inputs: Inputs,
 }
@@ -224,6 +229,7 @@ async fn run(
         now: Time::ZERO,
     };
     let mut supervisor = Traced::new(&beginning, options.trace.as_deref())?;
+    let mut herald = options.superior.and_then(|superior| Herald::new(superior, &beginning.members));
     let stderr = match options.stream.format {
         Format::Json => Stderr::Split,
         Format::Text | Format::Raw => Stderr::Merge,
@@ -235,6 +241,7 @@ async fn run(
     tokio::spawn(read_signals(signals, facts.clone()));
     let mut left = Left::Nobody;
     if !record.was_clean() {
+        herald.iter_mut().for_each(|herald| herald.delayed(&beginning.members));
         match leftovers::settle(&project, &release, options.leftovers, &stream, &mut queue).await {
             Ok(found) => left = found,
             Err(code) => {
@@ -261,7 +268,7 @@ async fn run(
     sockets.listening().for_each(|notice| stream.notice(notice));
 
     let mark = leftovers::mark(&project);
-    let tools = Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, facts };
+    let tools = Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, herald, facts };
     let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
@@ -271,12 +278,14 @@ async fn run(
     // Clients may connect already, and wait; the first children do not wait for that.
     if is_due(&supervisor, &host) {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
+        tell(&supervisor, &mut host);
     }
     if doors.any() {
         host.serve(doors, history);
     }
     while host.exit().is_none() {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
+        tell(&supervisor, &mut host);
     }
 
     probe::bury_last(&mut host, &mut queue).await;
@@ -333,7 +342,9 @@ async fn turn(
         let_others_speak().await;
         queue.try_recv().ok()
     } else {
-        next_fact(queue, supervisor.deadline().map(|time| host.clock().instant(time))).await
+        let deadline = supervisor.deadline().map(|time| host.clock().instant(time));
+        let told = host.herald.as_ref().and_then(Herald::deadline);
+        next_fact(queue, deadline.into_iter().chain(told).min()).await
     };
     // No more than may wait at once: clients that ask without end shall not keep us from what is due.
     for heard in 1..=QUEUE {
@@ -357,6 +368,13 @@ async fn turn(
     } else if due && host.exit().is_none() {
         *mourned = 0;
         step(supervisor, host, Event::Woke);
+    }
+}
+
+/// Tells whoever started us how we are, where anybody wants to know.
+fn tell(supervisor: &Traced, host: &mut Host) {
+    if let Some(herald) = &mut host.herald {
+        herald.tell(supervisor.supervisor());
     }
 }
 
@@ -461,7 +479,9 @@ fn step(supervisor: &mut Traced, host: &mut Host, event: Event) {
     let mut inbox = VecDeque::from([event]);
     while let Some(event) = inbox.pop_front() {
         tracing::trace!(?event);
+        host.herald.iter_mut().for_each(Herald::stirred);
         for action in supervisor.handle(host.clock().now(), event) {
+            host.herald.iter_mut().for_each(|herald| herald.heed(&action));
             host.perform(action, &mut inbox);
         }
     }

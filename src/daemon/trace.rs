@@ -78,6 +78,11 @@ impl Traced {
         self.supervisor.deadline()
     }
 
+    /// How everything is, for whoever only looks.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
     /// As [`Supervisor::status`].
     pub(super) fn status(&self, now: Time) -> Status {
         self.supervisor.status(now)

@@ -51,6 +51,7 @@ pub use event::{Event, Program, Reread, SpawnError, SpawnErrorKind};
 pub use habits::{FailFast, Habits, Hangup, Init, Terminal};
 pub use member::{FoundBy, Member, Need, Probes, Probing, Source, Surge};
 pub use slot::{Body, Ending, Goal, Life, Outcome, Phase, Slot, SlotKey};
+pub use status::Census;
 pub use time::Time;
 
 /// Never two starts of one slot closer together than this: a program that dies at once cannot keep a machine busy.

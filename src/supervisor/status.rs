@@ -5,6 +5,27 @@ use crate::api::{Formation, Missing, ProbeKind, ProcessStatus, Status, Tally, Ty
 use super::course::Course;
 use super::{Condition, Phase, Readiness, Slot, SlotKey, Supervisor, Time, Type, millis};
 
+/// How many of a type are how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Which type.
+    pub process_type: TypeName,
+    /// Whether its final failure ends everything.
+    pub essential: bool,
+    /// How many shall run.
+    pub wanted: u32,
+    /// How many are ready; at most as many as are wanted.
+    pub ready: u32,
+    /// How many have completed.
+    pub completed: u32,
+    /// How many have failed for good.
+    pub failed: u32,
+    /// How many have an instance, however it is.
+    pub alive: u32,
+    /// Whether they are being replaced.
+    pub rolling: bool,
+}
+
 impl Supervisor {
     /// What the formation is meant to be: every type of the Procfile with its count.
     #[must_use]
@@ -42,6 +63,37 @@ impl Supervisor {
             started: self.started,
             essential: self.essential().map(vitals).collect(),
         }
+    }
+
+    /// Whether every essential type has had enough ready instances, all at once.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// How many of each type are how: those of the Procfile in its order, then those that are not in it any more. A type of
+    /// which nothing shall run and nothing lives is left out.
+    #[must_use]
+    pub fn census(&self) -> Vec<Census> {
+        let of_type = |type_index: usize| {
+            let kind = &self.types[type_index];
+            let count = |is: fn(&Slot) -> bool| {
+                u32::try_from(kind.present().filter(|(_, slot)| is(slot)).count()).unwrap_or(u32::MAX)
+            };
+            let wanted = kind.wanted();
+            Census {
+                process_type: kind.newest().name.clone(),
+                essential: kind.newest().policy.essential,
+                wanted,
+                ready: count(Slot::is_ready).min(wanted),
+                completed: count(|slot| matches!(slot.phase, Phase::Completed)).min(wanted),
+                failed: count(|slot| matches!(slot.phase, Phase::Failed)).min(wanted),
+                alive: count(|slot| slot.phase.instance().is_some()),
+                rolling: kind.rollout.is_some(),
+            }
+        };
+        let there = |census: &Census| census.wanted > 0 || census.alive > 0;
+        self.every_type().map(of_type).filter(there).collect()
     }
 
     /// Remembers that every essential type has enough ready instances, once that is so.
