@@ -23,5 +23,6 @@ mod socket;
 mod spawning;
 mod stop;
 mod stream;
+mod systemd;
 mod users;
 mod verbs;

@@ -121,8 +121,14 @@ impl Herald {
     /// Tells what is to be told by now.
     pub(super) fn tell(&mut self, supervisor: &Supervisor) {
         let now = Instant::now();
-        self.words.look(now, supervisor);
-        if self.again.is_none_or(|again| again <= now) {
+        self.words.beat(now);
+        if self.again.is_some_and(|again| now < again) {
+            return;
+        }
+        self.send(now);
+        // Where something is not said yet, what changes meanwhile is said at once when there is room.
+        if self.words.next().is_none() {
+            self.words.look(now, supervisor);
             self.send(now);
         }
     }

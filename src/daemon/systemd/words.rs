@@ -164,8 +164,8 @@ impl Words {
         }
     }
 
-    /// Looks at everything, where something may have changed and it is time to.
-    pub(super) fn look(&mut self, now: Instant, supervisor: &Supervisor) {
+    /// Says that we live, when it is time to.
+    pub(super) fn beat(&mut self, now: Instant) {
         if let Some(watchdog) = &mut self.watchdog
             && watchdog.due <= now
         {
@@ -174,6 +174,10 @@ impl Words {
                 self.say(ALIVE.to_owned());
             }
         }
+    }
+
+    /// Looks at everything, where something may have changed and it is time to.
+    pub(super) fn look(&mut self, now: Instant, supervisor: &Supervisor) {
         if self.change == Change::None {
             return;
         }
