@@ -241,7 +241,9 @@ async fn run(
     tokio::spawn(read_signals(signals, facts.clone()));
     let mut left = Left::Nobody;
     if !record.was_clean() {
-        herald.iter_mut().for_each(|herald| herald.delayed(&beginning.members));
+        if let Some(herald) = &mut herald {
+            herald.delayed(&beginning.members);
+        }
         match leftovers::settle(&project, &release, options.leftovers, &stream, &mut queue).await {
             Ok(found) => left = found,
             Err(code) => {

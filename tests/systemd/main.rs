@@ -151,7 +151,30 @@ fn the_units_cgroup_is_ours_and_its_own_variables_reach_nobody() {
     assert!(!seen.contains("WATCHDOG_") && !seen.contains("/run/systemd/notify"), "{seen}");
 }
 
-/// What `Delegate=yes` writes at a cgroup (systemd's CGROUP_DELEGATION).
+#[test]
+fn the_journal_has_every_line_and_no_child_believes_that_it_writes_there_itself() {
+    let app = App::new("web: env > seen; echo hello; exec sleep 1000\n", "");
+    let app = app.unit("output", "[Service]\nStandardOutput=journal\n");
+    let Some(machine) = app.boot() else { return };
+    let journal = machine.inside(&["systemctl", "start", "systemd-journald.service"]);
+    assert!(journal.status.success(), "{journal:?}\n{machine}");
+    machine.systemctl_well(&["start"]);
+    let seen = fs::read_to_string(machine.app("seen")).expect("it was written");
+    assert!(!seen.contains("JOURNAL_STREAM"), "{seen}");
+    // We had one.
+    let main = machine.property("MainPID");
+    let ours = fs::read(machine.file(&format!("/proc/{main}/environ"))).expect("it runs");
+    assert!(String::from_utf8_lossy(&ours).contains("JOURNAL_STREAM="));
+    machine.systemctl_well(&["stop"]);
+    let synced = machine.inside(&["journalctl", "--sync"]);
+    assert!(synced.status.success(), "{synced:?}");
+    let lines = machine.inside(&["journalctl", "--identifier", "myapp", "--output", "cat"]);
+    let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+    assert!(lines.lines().any(|line| line == "web.1     | hello"), "{lines}\n{machine}");
+    assert!(lines.lines().any(|line| line == "supervise | ending with code 0"), "{lines}\n{machine}");
+}
+
+/// What `Delegate=yes` writes at a cgroup (<https://systemd.io/CGROUP_DELEGATION>).
 fn delegated(cgroup: &std::path::Path) -> Option<u8> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(cgroup.as_os_str().as_bytes()).expect("no NUL is in it");

@@ -181,7 +181,7 @@ fn who_comes_and_goes_is_told_four_times_a_second_at_most() {
     }
     let mut told: Vec<Duration> = play.said.iter().map(|(at, _)| *at).collect();
     told.dedup();
-    assert!(told.windows(2).all(|pair| pair[1] - pair[0] >= SECOND / 4), "{told:?}");
+    assert!(told.windows(2).all(|pair| pair[0] + SECOND / 4 <= pair[1]), "{told:?}");
 }
 
 #[test]
