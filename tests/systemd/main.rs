@@ -17,7 +17,7 @@ const WEB: &str = "web: exec sleep 1000\n";
 fn systemctl_start_returns_when_everything_is_ready() {
     // Longer than systemd waits by itself: the probe's patience is asked for.
     let spec = "formation: { web: { health: { startup: { exec: test -e ready, period: 1s, failure_threshold: 60 } } } }";
-    let app = App::new(WEB, spec).unit("timeout", "[Service]\nTimeoutStartSec=1s\n");
+    let app = App::new(WEB, spec).unit("timeout", "[Service]\nTimeoutStartSec=1s\nRestart=no\n");
     let Some(machine) = app.boot() else { return };
     let mut start = machine.systemctl_meanwhile(&["start"]);
     machine.becomes("StatusText", |status| status == "starting: web 0/1 ready");
