@@ -241,7 +241,9 @@ async fn run(
     tokio::spawn(read_signals(signals, facts.clone()));
     let mut left = Left::Nobody;
     if !record.was_clean() {
-        if let Some(herald) = &mut herald {
+        if let Some(herald) = &mut herald
+            && !leftovers::find(&project, &release).is_empty()
+        {
             herald.delayed(&beginning.members);
         }
         match leftovers::settle(&project, &release, options.leftovers, &stream, &mut queue).await {

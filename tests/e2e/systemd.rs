@@ -77,6 +77,7 @@ fn it_is_told_when_all_are_ready_and_how_everything_is() {
     // Startup may take 3 x 5 minutes, whatever systemd thinks.
     assert!(extension(&first) >= Duration::from_secs(900), "{first}");
     superior.hears("STATUS=starting: web 0/2 ready, job completed");
+    assert_eq!(superior.count(LEFT_BEHIND), 0, "nothing was left by anybody");
     assert_eq!(superior.count("READY=1"), 0);
     run.directory().open_gate("web");
     let ready = superior.hears("READY=1");
@@ -89,6 +90,28 @@ fn it_is_told_when_all_are_ready_and_how_everything_is() {
     run.ends_with(0);
     superior.hears("STATUS=ended with code 0");
     assert_eq!((superior.count("READY=1"), superior.count("STOPPING=1")), (1, 1), "{:#?}", superior.heard);
+}
+
+/// What is said while leftovers are stopped.
+const LEFT_BEHIND: &str = "STATUS=stopping what an earlier run left behind";
+
+#[test]
+fn the_time_that_leftovers_of_an_earlier_run_may_take_is_asked_for() {
+    let line = "chaos fork setsid ignore TERM pid escapee sleep 1h end pid leader sleep 1h";
+    let supervise = Supervise::with(format!("web: {line}\n")).args(["-t", "10m"]);
+    let mut first = supervise.start();
+    first.pid_said("web.1", "escapee");
+    let leader = first.pid_said("web.1", "leader");
+    first.is_killed();
+    eventually("its end", || state(leader).is_none().then_some(()), || first.so_far().to_string());
+    let mut superior = Superior::new();
+    let mut next = supervise.env("NOTIFY_SOCKET", &superior.name).start();
+    let word = superior.hears(LEFT_BEHIND);
+    assert!(extension(&word) > Duration::from_secs(600), "{word}");
+    next.event("leftovers_found", "");
+    next.signal(libc::SIGINT);
+    // The escapee of the first one, whose drain is not over.
+    next.ends_with(130);
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Herald {
         }
     }
 
-    /// Whatever an earlier run left behind is stopped first.
+    /// What an earlier run left behind is stopped first.
     pub(super) fn delayed(&mut self, members: &[Member]) {
         self.words.delayed(members);
         self.send(Instant::now());

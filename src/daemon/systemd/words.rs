@@ -92,12 +92,12 @@ impl Words {
         }
     }
 
-    /// Whatever an earlier run left behind is stopped first.
+    /// What an earlier run left behind is stopped first.
     pub(super) fn delayed(&mut self, members: &[Member]) {
         if let Stage::Starting { patience, .. } = self.stage {
             let at_most = members.iter().map(|member| member.policy.drain).max().unwrap_or(Duration::ZERO);
             let extension = extend(patience + at_most);
-            self.say(format!("STATUS=stopping whatever an earlier run left behind\n{extension}"));
+            self.say(format!("STATUS=stopping what an earlier run left behind\n{extension}"));
         }
     }
 
