@@ -1,6 +1,6 @@
 //! What starting, restarting and stopping costs beside the least that it can cost.
 //!
-//! `cargo bench --bench lifecycle [-- --rounds N --only start,restart,stop,once,memory]`
+//! `cargo bench --bench lifecycle [-- --rounds N --only start,restart,stop,once,memory --program FILE]`
 //!
 //! Every measure is taken of `supervise` and of the floor (floor.c: `posix_spawn`, epoll and nothing else) in turn, in
 //! one run on one machine; the ratio of their medians is what travels. It prints a table of Markdown and asserts
@@ -28,6 +28,9 @@ struct Arguments {
     /// What is measured
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["start", "restart", "stop", "once", "memory"])]
     only: Vec<Chapter>,
+    /// Another build of `supervise`, such as that of `.ci/build-static`
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_supervise"))]
+    program: PathBuf,
     /// What cargo says to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
-    let place = match prepare() {
+    let place = match prepare(&arguments.program) {
         Ok(place) => place,
         Err(error) => {
             eprintln!("error: {error}");
@@ -77,11 +80,13 @@ fn main() -> ExitCode {
     code
 }
 
-fn prepare() -> io::Result<Place> {
+fn prepare(program: &Path) -> io::Result<Place> {
     run::adopt_orphans()?;
+    // Runs have directories of their own.
+    let ours = program.canonicalize()?;
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (floor, child) = (compile("floor", &scratch)?, compile("child", &scratch)?);
-    Ok(Place { floor, child, runtime: Place::runtime(&scratch)?, scratch })
+    Ok(Place { ours, floor, child, runtime: Place::runtime(&scratch)?, scratch })
 }
 
 /// Compiles one of the C programs beside this directory.

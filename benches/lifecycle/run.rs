@@ -19,7 +19,7 @@ use super::board::{Board, Life};
 /// Who supervises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// `supervise`, as it was built for this bench.
+    /// `supervise`: the build for this bench, or the one that was named.
     Ours,
     /// floor.c.
     Floor,
@@ -27,6 +27,8 @@ pub(crate) enum Side {
 
 /// Where things are.
 pub(crate) struct Place {
+    /// `supervise`.
+    pub(crate) ours: PathBuf,
     pub(crate) floor: PathBuf,
     pub(crate) child: PathBuf,
     /// For Procfiles and output; every run has a directory of its own in it.
@@ -243,7 +245,7 @@ fn ours(place: &Place, directory: &Path, job: Job, command: &str) -> io::Result<
     };
     let procfile = directory.join("Procfile");
     fs::write(&procfile, format!("{process_type}: {command}\n"))?;
-    let mut supervise = Command::new(env!("CARGO_BIN_EXE_supervise"));
+    let mut supervise = Command::new(&place.ours);
     supervise.env("XDG_RUNTIME_DIR", &place.runtime);
     supervise.arg("start").arg("-f").arg(procfile).arg(format!("{process_type}={}", job.count));
     for (name, _) in std::env::vars_os() {
