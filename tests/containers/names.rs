@@ -16,6 +16,9 @@ fn names_from_hosts_and_from_a_name_server_are_found_from_scratch() {
     let ask = |host: &str| {
         Recipe::procfile(engine, "job: echo it runs\n")
             .with("supervise.yml", SPEC)
+            // A library of another glibc would be loaded for these, were they asked.
+            .with("nsswitch.conf", "hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n")
+            .mount("nsswitch.conf", "/etc/nsswitch.conf")
             .options(&["--dns", &server, &hosts, "-e", &format!("BACKEND_URL=http://{host}:8000/Procfile")])
             .start(&[])
     };

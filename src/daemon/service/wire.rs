@@ -220,8 +220,12 @@ async fn look_up(host: String, port: u16) -> Result<Vec<SocketAddr>, Why> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let found =
-        off_the_loop(Work::Name, move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await?;
+    let ask = move || {
+        #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+        ask_only_what_is_built_in();
+        (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+    };
+    let found = off_the_loop(Work::Name, ask).await?;
     // The codes of getaddrinfo(3) reach us only as their sentences, glibc's or musl's.
     found.map_err(|error| match error.to_string() {
         text if text.contains("emporary failure") || text.contains("Try again") => {
@@ -229,6 +233,25 @@ async fn look_up(host: String, port: u16) -> Result<Vec<SocketAddr>, Why> {
         }
         _ => NO_HOST.into(),
     })
+}
+
+/// Whatever nsswitch.conf(5) of an image names, a static program has files and DNS: to load more it would need libraries of exactly
+/// its own glibc, and others can make it crash.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+fn ask_only_what_is_built_in() {
+    // <nss.h> of glibc, which the crate `libc` does not have.
+    unsafe extern "C" {
+        fn __nss_configure_lookup(
+            database: *const libc::c_char,
+            services: *const libc::c_char,
+        ) -> libc::c_int;
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: both are constants that end with NUL, and nobody looks up a name before this has returned. It fails only for
+    // unknown words; then it is as it was.
+    ONCE.call_once(|| unsafe {
+        __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
+    });
 }
 
 /// A connection that leaves descriptors for what is more urgent.

@@ -62,6 +62,13 @@ impl Recipe {
         self
     }
 
+    /// With one of its files mounted at another place too.
+    pub(crate) fn mount(self, name: &str, place: &str) -> Recipe {
+        let app = self.app.as_ref().expect("an image of its own has its files");
+        let mount = format!("{}/{name}:{place}:ro", app.0.display());
+        self.options(&["-v", &mount])
+    }
+
     /// Runs it in the background, with these arguments after `supervise start`.
     pub(crate) fn start(self, arguments: &[&str]) -> Container {
         let mut words = vec!["run", "--detach"];

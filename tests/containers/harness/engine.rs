@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, Once, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     /// unshare(1), whose network is the engine's.
     holder: Mutex<Child>,
     pid: u32,
+    /// [`IMAGE`], made for the first who asks.
+    image: Once,
 }
 
 /// What a command of the client said.
@@ -40,9 +42,10 @@ pub(crate) struct Answer {
     pub(crate) err: String,
 }
 
+static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+
 /// The engine, started for the first who asks. `None`, and the reason on stderr, where there can be none.
 pub(crate) fn engine() -> Option<&'static Engine> {
-    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
         can_run()?;
         let engine = Engine::start()?;
@@ -50,15 +53,9 @@ pub(crate) fn engine() -> Option<&'static Engine> {
         unsafe { libc::atexit(end) };
         Ok(engine)
     });
-    extern "C" fn end() {
-        if let Some(Ok(engine)) = ENGINE.get() {
-            engine.end();
-        }
-    }
     match engine {
         Ok(engine) => {
-            static IMAGE_MADE: OnceLock<()> = OnceLock::new();
-            IMAGE_MADE.get_or_init(|| engine.make_image());
+            engine.image.call_once(|| engine.make_image());
             Some(engine)
         }
         Err(why) => {
@@ -67,6 +64,13 @@ pub(crate) fn engine() -> Option<&'static Engine> {
             eprintln!("skipped, since there is no engine: {why}");
             None
         }
+    }
+}
+
+/// What exit(3) calls.
+extern "C" fn end() {
+    if let Some(Ok(engine)) = ENGINE.get() {
+        engine.end();
     }
 }
 
@@ -142,7 +146,7 @@ impl Engine {
         let holder = started_by_one_who_stays(command).map_err(|error| format!("`unshare`: {error}"))?;
         let client = find("docker").expect("it was looked for");
         let pid = holder.id();
-        let engine = Engine { directory, client, holder: Mutex::new(holder), pid };
+        let engine = Engine { directory, client, holder: Mutex::new(holder), pid, image: Once::new() };
         let answers = || engine.docker(&["version"]);
         let log = || fs::read_to_string(engine.directory.join("log")).unwrap_or_default();
         eventually(
@@ -281,7 +285,7 @@ fn remove_groups(group: &Path) {
     for _ in 0..50 {
         match fs::remove_dir(group) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                thread::sleep(Duration::from_millis(20))
+                thread::sleep(Duration::from_millis(20));
             }
             _ => return,
         }
@@ -304,8 +308,10 @@ fn started_by_one_who_stays(mut command: Command) -> std::io::Result<Child> {
 /// Answers questions for the IPv4 address of one name, and has no answer to any other (RFC 1035, section 4.1).
 fn serve_names(socket: &UdpSocket, name: &str, address: IpAddr) {
     let IpAddr::V4(address) = address else { panic!("an address of version 4") };
-    let mut wanted: Vec<u8> =
-        name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect();
+    let mut wanted: Vec<u8> = name
+        .split('.')
+        .flat_map(|label| [&[u8::try_from(label.len()).expect("63 at most")], label.as_bytes()].concat())
+        .collect();
     wanted.push(0);
     let mut packet = [0; 512];
     while let Ok((length, client)) = socket.recv_from(&mut packet) {
