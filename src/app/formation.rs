@@ -45,12 +45,13 @@ pub const ALL: &str = "all";
 /// The type that runs once, before a deployment, and so never among the others (Heroku's release phase).
 pub const RELEASE: &str = "release";
 
-/// Reads the arguments; commas separate as well as spaces do. What is neither `NAME` nor `NAME=N` goes to `errors`.
+/// Reads the arguments; in one of them commas and spaces separate alike, as a variable and an image's command need it. What is
+/// neither `NAME` nor `NAME=N` goes to `errors`.
 pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
     let mut request = Request::default();
     for argument in arguments.iter().filter(|argument| !argument.trim().is_empty()) {
-        for part in argument.split(',') {
-            match parse_part(part.trim()) {
+        for part in argument.split(',').flat_map(words) {
+            match parse_part(&part) {
                 Ok((name, asked)) => request.add(name, asked).unwrap_or_else(|error| errors.push(error)),
                 Err(reason) => {
                     errors.push(
@@ -73,6 +74,13 @@ pub(super) fn too_many(count: u32) -> String {
 }
 
 const FORM: &str = "name types with or without a count: `web`, `web=4 worker=8`, `all=0 web=2`";
+
+/// What stands between two commas: `web = 4 worker=8` is two parts, and nothing at all is one, which is none.
+fn words(text: &str) -> Vec<String> {
+    let sides: Vec<&str> = text.split('=').map(str::trim).collect();
+    let tight = sides.join("=");
+    if tight.is_empty() { vec![tight] } else { tight.split_whitespace().map(str::to_owned).collect() }
+}
 
 fn parse_part(part: &str) -> Result<(&str, Asked), String> {
     let Some((name, count)) = part.split_once('=') else {
@@ -238,6 +246,9 @@ mod tests {
             (72, &["web=2,worker=1"], "web=2 worker=1 beat=1 a-1=1"),
             (73, &["web = 2 , worker=1"], "web=2 worker=1 beat=1 a-1=1"),
             (73, &["web   =   2, worker = 3"], "web=2 worker=3 beat=1 a-1=1"),
+            (73, &["web=2 worker=3"], "web=2 worker=3 beat=1 a-1=1"),
+            (73, &[" web =2\tworker= 3 , beat "], "web=2 worker=3 beat=1"),
+            (73, &["web worker"], "web=1 worker=2"),
             (74, &["all=1,worker=0"], "web=1 worker=0 beat=1 a-1=1"),
             (74, &["web=2", "all=0"], "web=2 worker=0 beat=0 a-1=0"),
             (74, &["all"], "web=1 worker=2 beat=1 a-1=1"),
@@ -282,6 +293,8 @@ mod tests {
             (76, &["web=1.5"], "`1.5` is no number"),
             (76, &["web=99999999999"], "`99999999999` is too large"),
             (76, &["web=100001"], "100001 is too large: a type has at most 100000 instances"),
+            (76, &["web=1 worker=x"], "`x` is no number"),
+            (76, &["web=1 =2"], "`1=2` is no number"),
             (76, &[","], "nothing between commas"),
             (76, &["web=1,"], "nothing between commas"),
             (77, &["nosuch=2"], "no process type `nosuch`"),

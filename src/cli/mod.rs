@@ -242,3 +242,5 @@ fn with_variable(arg: Arg) -> Arg {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variables_tests;

@@ -27,7 +27,7 @@ use crate::stream::{self, Choice, Format, Output, WhenGone, WhenSlow};
     Exits with 2 if anything is wrong with the input, and then has started nothing.")]
 pub struct StartArgs {
     /// How many of each process type; a bare name runs only the types named
-    #[arg(value_name = "TYPE|TYPE=N", add = ArgValueCompleter::new(offers::startable))]
+    #[arg(value_name = "TYPE|TYPE=N", env = "SUPERVISE_FORMATION", add = ArgValueCompleter::new(offers::startable))]
     pub formation: Vec<String>,
     /// Run only the types named, with or without a count
     #[arg(long, env = "SUPERVISE_ONLY")]

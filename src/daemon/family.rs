@@ -23,6 +23,19 @@ pub(super) struct Family {
     /// Children that we did not start, and whose they are.
     adopted: HashMap<i32, Owner>,
     strangers: Strangers,
+    adoption: Adoption,
+    /// Where orphans are not ours: those of each leader's group that lived when we last looked, by pid and time of birth. As long
+    /// as one of them lives the group's number is theirs, though nobody has reaped them but their new parent.
+    groups: HashMap<InstanceId, Vec<Stat>>,
+}
+
+/// Whose child an orphan of our descendants becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Adoption {
+    /// Ours: we are init, or a subreaper.
+    Ours,
+    /// Somebody else's: this system does not let us be one. Only the groups of our leaders can be told.
+    Elsewhere,
 }
 
 /// What becomes of an adopted child of which cannot be told whose it is: it has a session of its own and has wiped or
@@ -75,7 +88,7 @@ pub(super) enum LeaderState {
 }
 
 impl Family {
-    pub(super) fn new(mark: String, strangers: Strangers) -> Family {
+    pub(super) fn new(mark: String, strangers: Strangers, adoption: Adoption) -> Family {
         Family {
             mark,
             lives: HashMap::new(),
@@ -83,6 +96,8 @@ impl Family {
             probes: HashMap::new(),
             adopted: HashMap::new(),
             strangers,
+            adoption,
+            groups: HashMap::new(),
         }
     }
 
@@ -156,6 +171,7 @@ impl Family {
     /// Nothing is left of an instance that concerns us.
     pub(super) fn forget(&mut self, instance: InstanceId) {
         self.lives.remove(&instance);
+        self.groups.remove(&instance);
     }
 
     /// Who of an instance is alive, its leader aside.
@@ -172,10 +188,16 @@ impl Family {
                 };
             }
         }
-        if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
-            return Vec::new();
+        match self.adoption {
+            Adoption::Ours if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) => Vec::new(),
+            Adoption::Ours => self.below(instance, kin),
+            Adoption::Elsewhere => {
+                let below = self.below(instance, kin);
+                let group = below.iter().filter(|stat| stat.group == kin.leader.raw()).cloned().collect();
+                self.groups.insert(instance, group);
+                below
+            }
         }
-        self.below(instance, kin)
     }
 
     /// Who of an instance whose leader lives is alive, its leader aside: the whole of /proc is read.
@@ -194,7 +216,10 @@ impl Family {
             .filter(|(_, owner)| self.is_of(**owner, instance))
             .map(|(pid, _)| *pid)
             .collect();
-        if kin.leader_state == LeaderState::Unreaped {
+        let known = self.groups.get(&instance).map(Vec::as_slice).unwrap_or_default();
+        let is_known =
+            |stat: &Stat| stat.alive() && stat.group == leader && known.iter().any(|one| one.is(stat));
+        if kin.leader_state == LeaderState::Unreaped || everybody.iter().any(is_known) {
             // Only now is the group's number surely not a stranger's.
             members.extend(everybody.iter().filter(|stat| stat.group == leader).map(|stat| stat.pid));
             members.insert(leader);

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -24,19 +25,20 @@ use super::Fact;
 use super::clock::Clock;
 use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions};
-use super::family::{Family, Kin, LeaderState, Strangers};
+use super::family::{Adoption, Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::listen::{Bound, Holders, Sockets};
 use super::notify::{Mailboxes, Reading};
 use super::port;
 use super::probe::{Finding, Hands, Probes};
-use super::proc::{self, Stat};
+use super::proc::Stat;
 use super::program;
 use super::reaper;
 use super::room::{self, Purpose};
 use super::service::Survey;
 use super::spawn::{Setting, Spawner};
+use super::surroundings;
 use super::systemd::Herald;
 use super::watch::Watch;
 
@@ -71,6 +73,8 @@ pub(super) struct Host {
     /// Pipes of the newly born, whose birth is to be said first.
     newborn: Vec<Source>,
     clock: Clock,
+    /// Since when everything is to end, where that was ordered and did not come about by itself.
+    pub(super) ending: Option<Instant>,
     /// The exit code, once there is one, and how to take leave.
     exit: Option<(u8, Farewell)>,
 }
@@ -90,6 +94,8 @@ pub(super) struct Tools {
     pub(super) herald: Option<Herald>,
     /// The loop's queue.
     pub(super) facts: mpsc::Sender<Fact>,
+    /// Whose child an orphan becomes.
+    pub(super) adoption: Adoption,
 }
 
 /// More than can wait for an answer at once (see the limits of the control socket): some of them have gone.
@@ -99,7 +105,7 @@ impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
     pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
-        let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts } = tools;
+        let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts, adoption } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         Ok(Host {
@@ -116,14 +122,15 @@ impl Host {
             next_request: 1,
             spawner: Spawner::new(inherited)?,
             sockets,
-            null: File::open("/dev/null")?,
+            null: surroundings::open_null()?,
             stderr,
-            family: Family::new(mark, strangers),
+            family: Family::new(mark, strangers, adoption),
             stream,
             control: None,
             herald,
             newborn: Vec::new(),
             clock: Clock::start(),
+            ending: None,
             exit: None,
         })
     }
@@ -135,6 +142,11 @@ impl Host {
     /// The exit code and how to take leave, once `Exit` was ordered.
     pub(super) fn exit(&self) -> Option<(u8, Farewell)> {
         self.exit
+    }
+
+    /// Says what no decision is behind.
+    pub(super) fn announce(&self, notice: Notice) {
+        self.stream.notice(notice);
     }
 
     /// From now on clients are answered. Where that cannot be, it is said, and the formation goes on.
@@ -214,6 +226,7 @@ impl Host {
             Action::Announce { notice, after: Some(instance) } => self.stream.last_words(instance, notice),
             Action::Announce { notice, after: None } => self.stream.notice(notice),
             Action::ReadOn => {
+                self.ending = Some(Instant::now());
                 // Nothing is started any more: whoever connects now is served by who has the socket, or refused.
                 self.sockets.retain(|_| false);
                 self.stream.drain();
@@ -557,20 +570,10 @@ impl Host {
 
     /// To every leader that has a handler: the default of these signals is to end a process, or nothing.
     fn pass(&mut self, signal: Signal, inbox: &mut VecDeque<Event>) {
-        let mut withheld = Vec::new();
-        for kin in self.family.led() {
-            let caught =
-                proc::caught_signals(kin.leader).is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1);
-            if caught {
-                if let Err(errno) = kill::process(kin.leader, signal) {
-                    tracing::warn!(pid = %kin.leader, %signal, %errno, "a signal was not passed on");
-                }
-            } else {
-                withheld.push(kin.slot);
-            }
-        }
-        // To ignore it is what everybody does with WINCH: nothing was withheld.
-        if !withheld.is_empty() && signal != Signal::WINCH {
+        let withheld = kill::pass(self.family.led(), signal);
+        // To ignore them is what everybody does with these: nothing was withheld.
+        let by_default_ignored = [libc::SIGWINCH, libc::SIGURG].contains(&signal.number());
+        if !withheld.is_empty() && !by_default_ignored {
             inbox.push_back(Event::Withheld { signal, slots: withheld });
         }
     }

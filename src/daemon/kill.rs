@@ -4,8 +4,10 @@ use nix::errno::Errno;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::api::{Pid, Signal};
+use crate::supervisor::SlotKey;
 
-use super::proc::Stat;
+use super::family::Kin;
+use super::proc::{self, Stat};
 
 /// To one process, whose number is known to be its own (our unreaped child).
 pub(super) fn process(pid: Pid, signal: Signal) -> Result<(), Errno> {
@@ -22,20 +24,58 @@ pub(super) fn group(leader: Pid, signal: Signal) -> Result<(), Errno> {
 /// To a process that /proc showed us: only if its number is still its own.
 pub(super) fn exactly(stat: &Stat, signal: Signal) -> Result<(), Errno> {
     let handle = match open(stat.pid) {
-        Ok(handle) => handle,
+        Ok(handle) => Some(handle),
         Err(Errno::ESRCH) => return Ok(()),
+        Err(errno) if is_refused(errno) => None,
         Err(errno) => return Err(errno),
     };
     // The descriptor pins the process; that it is the one we saw is told by its time of birth.
     if Stat::of(stat.pid).is_none_or(|now| !now.is(stat)) {
         return Ok(());
     }
-    let nothing: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: a plain system call on a descriptor of ours.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), signal.number(), nothing, 0)
+    if let Some(handle) = handle {
+        let nothing: *const libc::siginfo_t = std::ptr::null();
+        // SAFETY: a plain system call on a descriptor of ours.
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), signal.number(), nothing, 0)
+        };
+        match Errno::result(result) {
+            Ok(_) | Err(Errno::ESRCH) => return Ok(()),
+            // The process may be another user's; or it is the call that is not allowed, and the other one tells.
+            Err(errno) if is_refused(errno) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // Nothing pins it now: that its number becomes another's in the moment since we looked is all that is left to chance.
+    Pid::new(stat.pid).map_or(Ok(()), |pid| process(pid, signal))
+}
+
+/// To everybody in our pid namespace, and only where we are its init: nobody else may mean that.
+pub(super) fn everybody(signal: Signal) -> Result<(), Errno> {
+    if std::process::id() != 1 {
+        return Err(Errno::EPERM);
+    }
+    // SAFETY: a plain system call; the init itself is left out (kill(2)).
+    gone_is_fine(unsafe { libc::kill(-1, signal.number()) })
+}
+
+/// To each of these leaders that has a handler for it, and gives the slots of those that have none.
+pub(super) fn pass(leaders: Vec<Kin>, signal: Signal) -> Vec<SlotKey> {
+    let catches = |kin: &Kin| {
+        proc::caught_signals(kin.leader).is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1)
     };
-    gone_is_fine(i32::try_from(result).unwrap_or(-1))
+    let (listening, deaf): (Vec<Kin>, Vec<Kin>) = leaders.into_iter().partition(catches);
+    for Kin { leader, .. } in listening {
+        if let Err(errno) = process(leader, signal) {
+            tracing::warn!(pid = %leader, %signal, %errno, "a signal was not passed on");
+        }
+    }
+    deaf.into_iter().map(|kin| kin.slot).collect()
+}
+
+/// Whether a system call is not there or not allowed: a container engine older than the call answers EPERM, others ENOSYS.
+fn is_refused(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES)
 }
 
 /// A descriptor that stands for a process and becomes readable when it ends (`pidfd_open(2)`, Linux 5.3).

@@ -17,6 +17,7 @@ mod kill;
 mod leftovers;
 mod listen;
 mod notify;
+mod orphans;
 mod port;
 mod probe;
 mod proc;
@@ -26,6 +27,7 @@ mod room;
 mod service;
 mod signals;
 mod spawn;
+mod surroundings;
 mod systemd;
 pub mod trace;
 mod watch;
@@ -34,7 +36,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,6 +53,7 @@ use leftovers::Left;
 use listen::Sockets;
 use probe::Finding;
 use signals::Signals;
+use surroundings::Surroundings;
 use systemd::Herald;
 use trace::{Beginning, Traced};
 
@@ -202,9 +205,9 @@ fn start_here(
 ) -> io::Result<u8> {
     break_whole();
     inherited.make_room();
-    become_subreaper();
+    let surroundings = surroundings::settle_in()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = runtime.block_on(run(release, options, inherited, history, readiness));
+    let code = runtime.block_on(run(release, options, inherited, surroundings, history, readiness));
     // A look-up that hangs in the resolver, or on a disk, is not waited for.
     runtime.shutdown_background();
     code
@@ -214,6 +217,7 @@ async fn run(
     mut release: Release,
     options: Options,
     inherited: Inherited,
+    surroundings: Surroundings,
     history: Arc<History>,
     readiness: Option<Readiness>,
 ) -> io::Result<u8> {
@@ -235,7 +239,7 @@ async fn run(
         Format::Text | Format::Raw => Stderr::Merge,
     };
     let stream = open_stream(&release, options.stream, Arc::clone(&history), facts.clone())?;
-    for remark in release.remarks.iter().cloned().chain(remarks) {
+    for remark in release.remarks.iter().cloned().chain(remarks).chain(surroundings.remarks) {
         stream.notice(remark);
     }
     tokio::spawn(read_signals(signals, facts.clone()));
@@ -272,7 +276,10 @@ async fn run(
     sockets.listening().for_each(|notice| stream.notice(notice));
 
     let mark = leftovers::mark(&project);
-    let tools = Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, herald, facts };
+    let drain = release.types.iter().map(|process_type| process_type.policy.drain).max().unwrap_or_default();
+    let adoption = surroundings.adoption;
+    let tools =
+        Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, herald, facts, adoption };
     let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
@@ -293,6 +300,8 @@ async fn run(
     }
 
     probe::bury_last(&mut host, &mut queue).await;
+    let since = host.ending.unwrap_or_else(Instant::now);
+    orphans::end(&mut host, &mut queue, since + drain).await;
     let (code, farewell) = host.exit().unwrap_or((1, Farewell::Brief));
     let (stream, control) = host.into_parts();
     match farewell {
@@ -460,7 +469,7 @@ fn finish(stream: Stream) {
 }
 
 /// The next fact, or none when the deadline has come.
-async fn next_fact(queue: &mut mpsc::Receiver<Fact>, deadline: Option<std::time::Instant>) -> Option<Fact> {
+async fn next_fact(queue: &mut mpsc::Receiver<Fact>, deadline: Option<Instant>) -> Option<Fact> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline.into(), queue.recv()).await.ok().flatten(),
         None => queue.recv().await,
@@ -568,12 +577,5 @@ fn habits(fail_fast: FailFast) -> Habits {
         // A container may have a terminal, and its engine sends the image's stop signal all the same.
         terminal: if terminal && !init { Terminal::Present } else { Terminal::Absent },
         init: if init { Init::Yes } else { Init::No },
-    }
-}
-
-/// Orphaned descendants become our children, so that none is out of sight. As init they are ours anyway.
-fn become_subreaper() {
-    if let Err(errno) = nix::sys::prctl::set_child_subreaper(true) {
-        tracing::warn!(%errno, "not a subreaper: a daemonised process may outlive us unseen");
     }
 }

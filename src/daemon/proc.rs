@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 
 use memchr::memmem;
 
@@ -78,6 +79,9 @@ pub(super) fn everybody() -> Vec<Stat> {
 
 /// The number of every process there is.
 pub(super) fn pids() -> Vec<i32> {
+    if !shows_us() {
+        return Vec::new();
+    }
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
@@ -142,11 +146,25 @@ pub(super) fn has_socket(pid: i32, inode: u64) -> bool {
         .any(|target| target.as_os_str().as_bytes() == wanted.as_bytes())
 }
 
+/// Whether /proc is there and is that of our own pid namespace. After `unshare --pid` without `--mount-proc` it is another's,
+/// and every number in it means somebody else.
+pub(super) fn shows_us() -> bool {
+    static SHOWS_US: OnceLock<bool> = OnceLock::new();
+    *SHOWS_US.get_or_init(|| {
+        // It names the reader by its number in the namespace of the mount (proc(5)).
+        let us = fs::read_link("/proc/self").ok();
+        us.and_then(|us| us.to_str()?.parse().ok()) == Some(std::process::id())
+    })
+}
+
 /// A whole file of /proc. They say that they are empty, so std would ask for a few bytes at a time; each of them
 /// fits a page but for large environments and many children.
 fn read(path: &str) -> Option<Vec<u8>> {
     /// A page, as the kernel makes these files up.
     const PAGE: usize = 4096;
+    if !shows_us() {
+        return None;
+    }
     let mut file = File::open(path).ok()?;
     let mut text = Vec::new();
     loop {

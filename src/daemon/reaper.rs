@@ -47,6 +47,15 @@ pub(super) fn peek() -> Option<Dead> {
     (pid != 0).then_some(Dead { pid, status })
 }
 
+/// Whether there is any child of ours, dead or alive.
+pub(super) fn any_child() -> bool {
+    // SAFETY: all zeroes is a valid siginfo_t to be written over.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid writes into a value of ours.
+    unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, flags) == 0 || Errno::last() != Errno::ECHILD }
+}
+
 /// Whether an unreaped child of ours has ended.
 pub(super) fn has_ended(pid: Pid) -> bool {
     let Ok(id) = libc::id_t::try_from(pid.raw()) else { return false };

@@ -35,6 +35,8 @@ impl Notice {
                 };
                 vec![("processes", json!(processes)), ("fate", json!(fate))]
             }
+            Notice::EscapeesUnseen { reason } => vec![("reason", json!(reason))],
+            Notice::OrphansStopped { processes } => vec![("processes", json!(processes))],
             Notice::Waiting { process_type, on } => {
                 vec![("waiting", json!(process_type)), ("on", json!(on))]
             }

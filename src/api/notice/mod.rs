@@ -53,6 +53,16 @@ pub enum Notice {
         /// What becomes of them.
         fate: LeftoversFate,
     },
+    /// Descendants that leave the group of their leader are out of sight.
+    EscapeesUnseen {
+        /// What this system does not give us.
+        reason: String,
+    },
+    /// Everything that we started is gone, and our pid namespace ends with us: whoever else lives in it is asked to end first.
+    OrphansStopped {
+        /// Those of them that are our children, where /proc tells.
+        processes: Vec<Process>,
+    },
     /// A type is not started before others are ready.
     Waiting {
         /// Which type.
@@ -474,6 +484,8 @@ impl Notice {
             Notice::Overridden { .. } => "overridden",
             Notice::PortTaken { .. } => "port_taken",
             Notice::LeftoversFound { .. } => "leftovers_found",
+            Notice::EscapeesUnseen { .. } => "escapees_unseen",
+            Notice::OrphansStopped { .. } => "orphans_stopped",
             Notice::Waiting { .. } | Notice::Awaiting { .. } => "waiting",
             Notice::Ready { .. } => "ready",
             Notice::Unready { .. } => "unready",
@@ -543,6 +555,8 @@ impl Notice {
             | Notice::SpecFound { .. }
             | Notice::Overridden { .. }
             | Notice::LeftoversFound { .. }
+            | Notice::EscapeesUnseen { .. }
+            | Notice::OrphansStopped { .. }
             | Notice::Waiting { .. }
             | Notice::Draining { .. }
             | Notice::SignalWithheld { .. }

@@ -54,6 +54,15 @@ impl fmt::Display for Notice {
             Notice::LeftoversFound { processes, fate: LeftoversFate::Refused } => {
                 write!(f, "an earlier run left processes behind, so nothing is started: {}", list(processes))
             }
+            Notice::EscapeesUnseen { reason } => {
+                write!(f, "a process that leaves the group of its leader may outlive it unseen: {reason}")
+            }
+            Notice::OrphansStopped { processes } if processes.is_empty() => {
+                write!(f, "stopping what else lives in this pid namespace")
+            }
+            Notice::OrphansStopped { processes } => {
+                write!(f, "stopping what nobody owns: {}", list(processes))
+            }
             Notice::Waiting { process_type, on } => {
                 let on: Vec<&str> = on.iter().map(TypeName::as_str).collect();
                 write!(f, "{process_type} is started when {} is ready (`after`)", on.join(", "))

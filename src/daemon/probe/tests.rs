@@ -13,7 +13,7 @@ use crate::app::{Command, Inputs, Listen, Timing, plan};
 
 use super::super::control::testing::Scratch;
 use super::super::edition::Editions;
-use super::super::family::Strangers;
+use super::super::family::{Adoption, Strangers};
 use super::super::inherited::Inherited;
 use super::super::proc::Stat;
 use super::*;
@@ -253,7 +253,7 @@ impl Rig {
         Rig {
             editions: Editions::new(release).expect("it has a name"),
             _scratch: scratch,
-            family: Family::new("mark".to_owned(), Strangers::OfTheLast),
+            family: Family::new("mark".to_owned(), Strangers::OfTheLast, Adoption::Ours),
             spawner: Spawner::new(inherited).expect("memory"),
             null: File::open("/dev/null").expect("it is there"),
             probes: Probes::new(facts),
