@@ -8,7 +8,7 @@
 //! descriptors before [`report`] could tell what the supervisor handed over.
 #![no_main]
 
-use std::ffi::{OsString, c_char, c_int};
+use std::ffi::{CString, OsString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::TcpListener;
@@ -63,7 +63,10 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             "forget" => panic!("{}", Command::new("sleep").arg("3600").env_clear().exec()),
             "sleep" => sleep(duration(next())),
             "ignore" => ignore(signal(next())),
-            // `on SIG say TEXT`, `on SIG exit N`, `on SIG sleep-then-exit DURATION N`.
+            // `wipe`: our environment as others see it is gone, and we go on.
+            "wipe" => wipe_environment(),
+            // `on SIG say TEXT`, `on SIG exit N`, `on SIG sleep-then-exit DURATION N`, `on SIG sleep-then-say DURATION TEXT`,
+            // which exits with 0, `on SIG touch FILE`.
             "on" => {
                 let signal = signal(next());
                 let action = match next() {
@@ -71,6 +74,10 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                     "exit" => Action::Exit(Duration::ZERO, next().parse().expect("an exit code")),
                     "sleep-then-exit" => {
                         Action::Exit(duration(next()), next().parse().expect("an exit code"))
+                    }
+                    "touch" => Action::Touch(CString::new(next()).expect("a name has no NUL")),
+                    "sleep-then-say" => {
+                        Action::LastWords(duration(next()), format!("{}\n", next()).into_bytes())
                     }
                     other => panic!("`on` knows no `{other}`"),
                 };
@@ -86,6 +93,9 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 skip_to_end(words);
             }
             "end" => return,
+            // `adopt COMMAND...`: runs the command as the parent of all orphans below it, says how many it got on stderr when
+            // none is left, and ends with the command's code. For what stands around a supervisor.
+            "adopt" => adopt(words),
             "setsid" => {
                 // SAFETY: no memory is involved; it fails only for a group's leader, and then a test fails.
                 unsafe { libc::setsid() };
@@ -226,6 +236,42 @@ fn flood(mut bytes: usize) {
     }
 }
 
+fn adopt<'a>(command: &mut impl Iterator<Item = &'a str>) -> ! {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    let mut first = Command::new(command.next().expect("`adopt` wants a command"));
+    let first = first.args(command).spawn().expect("the command can be started").id();
+    let (mut code, mut adopted) = (0, 0);
+    loop {
+        let mut status = 0;
+        // SAFETY: the status is a live integer.
+        let pid = unsafe { libc::wait(&raw mut status) };
+        if pid == -1 {
+            break;
+        } else if u32::try_from(pid) == Ok(first) {
+            code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 255 };
+        } else {
+            adopted += 1;
+        }
+    }
+    put(2, format!("adopted {adopted}\n").as_bytes());
+    exit(code)
+}
+
+fn wipe_environment() {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    // SAFETY: we have one thread, and nobody looks at the environment after this; each string is written up to its end.
+    unsafe {
+        let mut at = environ;
+        while !(*at).is_null() {
+            ptr::write_bytes(*at, 0, libc::strlen(*at));
+            at = at.add(1);
+        }
+    }
+}
+
 fn end_first_thread() {
     std::thread::spawn(|| sleep(Duration::from_secs(3600)));
     // SAFETY: it ends this thread alone (exit(2)), and what it leaves on its stack is used by nobody else.
@@ -346,6 +392,10 @@ enum Action {
     Say(Vec<u8>),
     /// Exit with this code after so long.
     Exit(Duration, c_int),
+    /// Make this file and go on.
+    Touch(CString),
+    /// Write this to stdout after so long, and exit with 0.
+    LastWords(Duration, Vec<u8>),
 }
 
 /// The action of each signal, leaked on purpose: a handler may come at any time.
@@ -368,6 +418,15 @@ extern "C" fn caught(signal: c_int) {
         Some(Action::Exit(after, code)) => {
             sleep(*after);
             exit(*code);
+        }
+        // SAFETY: a string that lives for ever; open(2) is async-signal-safe.
+        Some(Action::Touch(file)) => unsafe {
+            libc::close(libc::open(file.as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o600));
+        },
+        Some(Action::LastWords(after, line)) => {
+            sleep(*after);
+            put(1, line);
+            exit(0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Setup, Supervise, send};
+use crate::harness::{Setup, Supervise, can_make_pid_namespaces, send};
 
 /// Only the failures are of interest, not their restarts.
 const NEVER: [&str; 2] = ["--restart", "never"];
@@ -206,4 +206,46 @@ fn what_ends_by_itself_ends_soon() {
         Supervise::with("a: chaos exit 1\nb: chaos sleep 1h\n").args(NEVER).args(["-t", "60s"]).start();
     run.ends_with(1);
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+/// Ends a child in each of these ways, some at a time, and looks at our own code; as PID 1 where that is possible.
+fn every_end(ends: &[(String, i32)]) {
+    let as_pid_1 = can_make_pid_namespaces();
+    let workers = 4;
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            scope.spawn(move || {
+                for (command, code) in ends.iter().skip(worker).step_by(workers) {
+                    let run =
+                        Supervise::with(format!("job: {command}\n")).args(NEVER).args(["--socket", "none"]);
+                    let run = if as_pid_1 { run.in_pid_namespace() } else { run };
+                    run.start().ends_with(*code);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn as_pid_1_all_256_exit_codes_are_passed_on() {
+    let ends: Vec<_> = (0..256).map(|code| (format!("chaos exit {code}"), code)).collect();
+    every_end(&ends);
+}
+
+#[test]
+fn as_pid_1_every_signal_that_ends_a_child_is_told_by_its_number() {
+    let harmless = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    let deadly = (1..32).chain(34..=64).filter(|signal| !harmless.contains(signal));
+    let ends: Vec<_> = deadly.map(|signal| (format!("chaos kill-self {signal}"), 128 + signal)).collect();
+    assert_eq!(ends.len(), 54);
+    every_end(&ends);
 }

@@ -13,7 +13,7 @@ mod supervise;
 mod transcript;
 
 pub(crate) use directory::Directory;
-pub(crate) use judge::{Caller, Judge, Verdict, can_judge};
+pub(crate) use judge::{Call, Caller, Judge, Verdict, can_judge};
 pub(crate) use port::free_ports;
 pub(crate) use processes::{
     can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, peak_kib,

@@ -161,13 +161,23 @@ impl Run {
         }
         // The wrapper becomes it, or has it as its child.
         let is_one = |pid: &i32| command_line(*pid).starts_with(env!("CARGO_BIN_EXE_supervise"));
-        let find = || children_of(child).into_iter().chain([child]).find(is_one);
+        let find = || {
+            let children = children_of(child);
+            let grandchildren: Vec<i32> = children.iter().flat_map(|child| children_of(*child)).collect();
+            [child].into_iter().chain(children).chain(grandchildren).find(is_one)
+        };
         eventually("a supervisor under its wrapper", find, || self.so_far().to_string())
     }
 
     /// Sends the supervisor a signal.
     pub(crate) fn signal(&self, signal: i32) {
         send(self.pid(), signal);
+    }
+
+    /// Sends a signal to the program that stands around the supervisor.
+    pub(crate) fn signal_outermost(&self, signal: i32) {
+        assert!(self.wrapped, "there is none around it");
+        send(i32::try_from(self.child.id()).expect("a pid is small"), signal);
     }
 
     /// Types on the supervisor's terminal.

@@ -78,9 +78,13 @@ impl Notice {
     /// A notice is dated when it is written, a moment after the fact: so measured from a moment before the cause, this
     /// is never less than the truth. Two notices do not tell the time between their facts.
     pub(crate) fn millis_after(&self, moment: Timestamp) -> i64 {
+        self.timestamp().as_millisecond() - moment.as_millisecond()
+    }
+
+    /// When it was written.
+    pub(crate) fn timestamp(&self) -> Timestamp {
         let text = self.json["timestamp"].as_str().expect("a notice has its time");
-        let said: Timestamp = text.parse().expect("the time is RFC 3339");
-        said.as_millisecond() - moment.as_millisecond()
+        text.parse().expect("the time is RFC 3339")
     }
 
     pub(crate) fn pid(&self) -> i32 {
