@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::api::{InstanceId, Pid};
 use crate::supervisor::SlotKey;
 
+use super::cgroup::Cgroups;
 use super::proc::{self, Stat};
 
 /// Everybody that we look after.
@@ -23,6 +24,8 @@ pub(super) struct Family {
     /// Children that we did not start, and whose they are.
     adopted: HashMap<i32, Owner>,
     strangers: Strangers,
+    /// Where an instance has a cell, whoever is in it is of the instance.
+    pub(super) cgroups: Cgroups,
 }
 
 /// What becomes of an adopted child of which cannot be told whose it is: it has a session of its own and has wiped or
@@ -75,7 +78,7 @@ pub(super) enum LeaderState {
 }
 
 impl Family {
-    pub(super) fn new(mark: String, strangers: Strangers) -> Family {
+    pub(super) fn new(mark: String, strangers: Strangers, cgroups: Cgroups) -> Family {
         Family {
             mark,
             lives: HashMap::new(),
@@ -83,6 +86,7 @@ impl Family {
             probes: HashMap::new(),
             adopted: HashMap::new(),
             strangers,
+            cgroups,
         }
     }
 
@@ -172,10 +176,28 @@ impl Family {
                 };
             }
         }
-        if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) {
-            return Vec::new();
+        let in_cell = self.cgroups.members(instance);
+        let mut adopted = self.adopted.iter().filter(|(_, owner)| self.is_of(**owner, instance));
+        let by_ancestry = match &in_cell {
+            None => adopted.next().is_some(),
+            // Who may arrange cgroups may have left its cell; the dead are in none.
+            Some(members) => adopted.any(|(pid, _)| {
+                !members.contains(pid) && Stat::of(*pid).is_some_and(|stat| stat.alive())
+            }),
+        };
+        if by_ancestry {
+            return self.below(instance, kin);
         }
-        self.below(instance, kin)
+        let members = in_cell.into_iter().flatten().filter(|pid| *pid != kin.leader.raw());
+        members.filter_map(Stat::of).filter(Stat::alive).collect()
+    }
+
+    /// Who of an instance is alive, and neither in its cell nor its leader.
+    pub(super) fn outside_of_cell(&mut self, instance: InstanceId) -> Vec<Stat> {
+        let in_cell = self.cgroups.members(instance).unwrap_or_default();
+        let mut outside = self.descendants(instance);
+        outside.retain(|stat| !in_cell.contains(&stat.pid));
+        outside
     }
 
     /// Who of an instance whose leader lives is alive, its leader aside: the whole of /proc is read.
@@ -199,6 +221,7 @@ impl Family {
             members.extend(everybody.iter().filter(|stat| stat.group == leader).map(|stat| stat.pid));
             members.insert(leader);
         }
+        members.extend(self.cgroups.members(instance).into_iter().flatten());
         // Children of members are members, however deep.
         loop {
             let before = members.len();
@@ -236,7 +259,9 @@ impl Family {
         let descends = std::iter::successors(Some(stat), parent).take(DEEPEST).any(|stat| {
             stat.pid == leader || self.adopted.get(&stat.pid) == Some(&Owner::Instance(instance))
         });
-        descends || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+        descends
+            || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+            || self.cgroups.instance_of(pid) == Some(instance)
     }
 
     /// What commands of probes have left behind that have ended: none of it is of any use to anybody.
@@ -286,8 +311,9 @@ impl Family {
         // A group keeps its number while it has a member; should the number have two claimants, the later has it.
         let claimants = self.lives.iter().filter(|(_, kin)| kin.leader.raw() == stat.group);
         let claimant = claimants.map(|(instance, _)| *instance).max();
-        let by_group = claimant
-            .map(Owner::Instance)
+        let by_cell = self.cgroups.instance_of(stat.pid).map(Owner::Instance);
+        let by_group = by_cell
+            .or(claimant.map(Owner::Instance))
             .or_else(|| self.probes.get(&stat.group).map(|number| Owner::Probe(*number)));
         by_group.or_else(|| self.owner_by_mark(stat.pid)).unwrap_or(Owner::Unknown)
     }

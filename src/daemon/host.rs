@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -12,15 +12,17 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::api::{
-    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
+    Answer, ExitStatus, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
 };
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::Fact;
+use super::cgroup::{self, Cgroups};
 use super::clock::Clock;
 use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions};
@@ -29,6 +31,7 @@ use super::inherited::Inherited;
 use super::kill;
 use super::listen::{Bound, Holders, Sockets};
 use super::notify::{Mailboxes, Reading};
+use super::outlast;
 use super::port;
 use super::probe::{Finding, Hands, Probes};
 use super::proc::{self, Stat};
@@ -36,7 +39,7 @@ use super::program;
 use super::reaper;
 use super::room::{self, Purpose};
 use super::service::Survey;
-use super::spawn::{Setting, Spawner};
+use super::spawn::{Failure, Setting, Spawner, Stage};
 use super::systemd::Herald;
 use super::watch::Watch;
 
@@ -55,6 +58,10 @@ pub(super) struct Host {
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     spawner: Spawner,
+    /// Instances to which we have sent SIGKILL.
+    killed: BTreeSet<InstanceId>,
+    /// Looks again who was killed for memory, in a while.
+    next_look: Option<JoinHandle<()>>,
     /// What types listen on.
     sockets: Sockets,
     null: File,
@@ -102,6 +109,9 @@ impl Host {
         let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
+        let mut cgroups = Cgroups::new();
+        cgroups.make_ready(release.types.iter()).into_iter().for_each(|notice| stream.notice(notice));
+        let oom_score = outlast::score_of_children(cgroups.memory_limit());
         Ok(Host {
             survey: Survey::new(&release),
             editions: Editions::new(release)?,
@@ -114,11 +124,13 @@ impl Host {
             facts,
             replies: HashMap::new(),
             next_request: 1,
-            spawner: Spawner::new(inherited)?,
+            spawner: Spawner::new(inherited, oom_score)?,
+            killed: BTreeSet::new(),
+            next_look: None,
             sockets,
             null: File::open("/dev/null")?,
             stderr,
-            family: Family::new(mark, strangers),
+            family: Family::new(mark, strangers, cgroups),
             stream,
             control: None,
             herald,
@@ -203,6 +215,8 @@ impl Host {
                     self.sockets.take_in(more);
                     self.close_unused_sockets();
                     self.survey.adopt();
+                    let notices = self.family.cgroups.make_ready(self.editions.listed());
+                    notices.into_iter().for_each(|notice| self.stream.notice(notice));
                 }
             }
             Action::Reply { id, answer } => {
@@ -252,7 +266,8 @@ impl Host {
                 Some(Leftovers::Leave) | None => {}
             }
             let living = living.iter().filter_map(Stat::process).collect();
-            Event::LeaderExited { slot, instance, status: dead.status, living }
+            let status = self.diagnosed(instance, dead.status);
+            Event::LeaderExited { slot, instance, status, living }
         });
         Some((dead.pid, events))
     }
@@ -285,8 +300,49 @@ impl Host {
         }
     }
 
+    /// Whether it was the kernel that killed a leader for memory: it sends the same signal as we do.
+    fn diagnosed(&mut self, instance: InstanceId, status: ExitStatus) -> ExitStatus {
+        match status {
+            ExitStatus::Signal { signal: Signal::KILL, .. } if !self.killed.contains(&instance) => {
+                let why = self.family.cgroups.why_killed(instance);
+                why.map_or(status, ExitStatus::OutOfMemory)
+            }
+            ExitStatus::Signal { .. } | ExitStatus::Code(_) | ExitStatus::OutOfMemory(_) => status,
+        }
+    }
+
+    /// From now on it is counted whom the kernel kills for memory.
+    pub(super) fn watch_memory(&mut self) {
+        self.family.cgroups.open_ledger(&self.facts);
+    }
+
+    /// Where nothing tells whom the kernel kills for memory: now that somebody has ended it may have been that.
+    pub(super) fn look_at_unwatched_memory(&mut self) {
+        if self.family.cgroups.is_unwatched() {
+            self.look_at_memory();
+        }
+    }
+
+    /// Says who was killed for memory that leads nothing. It may be a leader of whose end we have not heard: then it is asked
+    /// again when we must have.
+    pub(super) fn look_at_memory(&mut self) {
+        let waits = self.family.cgroups.look();
+        self.family.cgroups.losses().into_iter().for_each(|notice| self.stream.notice(notice));
+        let is_awaited = self.next_look.as_ref().is_some_and(|look| !look.is_finished());
+        if waits && !is_awaited {
+            let facts = self.facts.clone();
+            self.next_look = Some(tokio::spawn(async move {
+                tokio::time::sleep(cgroup::PATIENCE).await;
+                // An error means that the loop has ended and does not want to know.
+                let _ = facts.send(Fact::Memory).await;
+            }));
+        }
+    }
+
     /// Nothing is left of an instance.
     fn forget(&mut self, instance: InstanceId) {
+        self.family.cgroups.forget(instance).into_iter().for_each(|notice| self.stream.notice(notice));
+        self.killed.remove(&instance);
         self.family.forget(instance);
         self.close_unused_sockets();
     }
@@ -459,6 +515,8 @@ impl Host {
             Some((socket, Bound::Before)) => Some(socket),
             None => None,
         };
+        let (cell, notice) = self.family.cgroups.prepare(&name, instance, &process_type.confinement);
+        notice.into_iter().for_each(|notice| self.stream.notice(notice));
         let mut own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         own.extend(mailbox.iter().flat_map(|mailbox| mailbox.variables(&process_type.health)));
         let setting = Setting {
@@ -469,11 +527,25 @@ impl Host {
             stdout: &out_writing,
             stderr: errors.as_ref().map_or(&out_writing, |(_, writing)| writing),
             socket,
+            cell: cell.as_ref().map(AsFd::as_fd),
         };
-        let pid = self.spawner.spawn(&prepared.executable.program, &setting).map_err(|failure| {
-            if let Some(corpse) = failure.corpse {
-                reaper::reap(corpse);
-            }
+        let mut spawn = |setting: &Setting<'_>| {
+            self.spawner.spawn(&prepared.executable.program, setting).inspect_err(|failure| {
+                if let Some(corpse) = failure.corpse {
+                    reaper::reap(corpse);
+                }
+            })
+        };
+        let mut spawned = spawn(&setting);
+        if let Err(Failure { stage: Stage::Cgroup, errno, .. }) = spawned {
+            let reason = format!("an instance cannot be put into a cgroup: {}", program::reason(errno));
+            let notice = self.family.cgroups.go_without(&name, instance, &process_type.confinement, reason);
+            notice.into_iter().for_each(|notice| self.stream.notice(notice));
+            spawned = spawn(&Setting { cell: None, ..setting });
+        }
+        let pid = spawned.map_err(|failure| {
+            // Nobody lives there, and so nobody is lost.
+            drop(self.family.cgroups.forget(instance));
             prepared.executable.explain(failure, &root.path)
         })?;
 
@@ -528,6 +600,9 @@ impl Host {
     ) {
         let Some(kin) = self.family.kin(instance) else { return };
         let unreaped = kin.leader_state == LeaderState::Unreaped;
+        if signal == Signal::KILL {
+            self.killed.insert(instance);
+        }
         let result = match target {
             Whom::Leader if unreaped => kill::process(kin.leader, signal),
             Whom::Group if unreaped => kill::group(kin.leader, signal),
@@ -535,8 +610,14 @@ impl Host {
             Whom::Leader | Whom::Group => Ok(()),
             Whom::Everyone | Whom::Strays => {
                 let everyone = target == Whom::Everyone;
+                // In one go, those included who are just being born; who has left the cell is killed as ever.
+                let by_cell = everyone && signal == Signal::KILL && self.family.cgroups.kill(instance);
                 let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
-                let descendants = self.family.descendants(instance);
+                let descendants = if by_cell {
+                    self.family.outside_of_cell(instance)
+                } else {
+                    self.family.descendants(instance)
+                };
                 let in_group = |stat: &&Stat| stat.group == kin.leader.raw();
                 // A living member that is ours keeps the group's number ours.
                 let by_member = if everyone && !unreaped && descendants.iter().any(|stat| in_group(&stat)) {
