@@ -86,6 +86,16 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 skip_to_end(words);
             }
             "end" => return,
+            // `reap`: waits for one child.
+            "reap" => {
+                // SAFETY: no memory is involved.
+                unsafe { libc::wait(ptr::null_mut()) };
+            }
+            // `breed N`: N children, each deaf in a session of its own, each of which makes children for ever that do the same
+            // for a moment.
+            "breed" => breed(number(next())),
+            // `eat N`: N MiB of memory, all of it used; then goes on.
+            "eat" => std::mem::forget(std::hint::black_box(vec![1_u8; number(next()) << 20])),
             "setsid" => {
                 // SAFETY: no memory is involved; it fails only for a group's leader, and then a test fails.
                 unsafe { libc::setsid() };
@@ -172,6 +182,29 @@ fn report() {
     lines.push(format!("fds={}", descriptors()));
     put(1, format!("{}\nreport=done\n", lines.join("\n")).as_bytes());
 }
+
+/// Each child forks as soon as its own has ended: it is always in the middle of it.
+fn breed(count: usize) {
+    for _ in 0..count {
+        // SAFETY: we have one thread; the children make system calls only, and never come back.
+        unsafe {
+            if libc::fork() == 0 {
+                libc::setsid();
+                libc::signal(libc::SIGTERM, libc::SIG_IGN);
+                loop {
+                    if libc::fork() == 0 {
+                        libc::usleep(BRED_LIFE);
+                        libc::_exit(0);
+                    }
+                    libc::wait(ptr::null_mut());
+                }
+            }
+        }
+    }
+}
+
+/// In microseconds.
+const BRED_LIFE: u32 = 20_000;
 
 /// Our open descriptors: `0,1,2`.
 fn descriptors() -> String {

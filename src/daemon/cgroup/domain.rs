@@ -195,7 +195,7 @@ impl Domain {
             let name = entry.file_name();
             let Some(maker) = name.to_str().and_then(maker) else { continue };
             let is_ours = u32::try_from(maker) == Ok(std::process::id());
-            if is_ours || Stat::of(maker).is_none() {
+            if is_ours || !Stat::of(maker).is_some_and(|stat| stat.alive()) {
                 let cell = Cell { name: String::new(), directory: entry.path() };
                 tracing::debug!(?name, removed = ?cell.remove(), "left by an earlier run");
             }
