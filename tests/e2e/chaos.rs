@@ -86,6 +86,8 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 skip_to_end(words);
             }
             "end" => return,
+            // `cell FILE`: what that file of our cgroup of version 2 says.
+            "cell" => print_of_cell(next()),
             // `reap`: waits for one child.
             "reap" => {
                 // SAFETY: no memory is involved.
@@ -181,6 +183,13 @@ fn report() {
     lines.push(format!("stdin={}", fs::read_link("/proc/self/fd/0").unwrap_or_default().display()));
     lines.push(format!("fds={}", descriptors()));
     put(1, format!("{}\nreport=done\n", lines.join("\n")).as_bytes());
+}
+
+fn print_of_cell(file: &str) {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("proc is mounted");
+    let ours = cgroups.lines().find_map(|line| line.strip_prefix("0::")).expect("there is version 2");
+    let text = fs::read_to_string(format!("/sys/fs/cgroup{ours}/{file}")).expect("it is there");
+    put(1, format!("{file} {}\n", text.trim_end().replace('\n', " ")).as_bytes());
 }
 
 /// Each child forks as soon as its own has ended: it is always in the middle of it.

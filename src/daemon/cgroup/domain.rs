@@ -197,7 +197,8 @@ impl Domain {
             let is_ours = u32::try_from(maker) == Ok(std::process::id());
             if is_ours || !Stat::of(maker).is_some_and(|stat| stat.alive()) {
                 let cell = Cell { name: String::new(), directory: entry.path() };
-                tracing::debug!(?name, removed = ?cell.remove(), "left by an earlier run");
+                let removed = cell.remove();
+                tracing::debug!(?name, removed, "left by an earlier run");
             }
         }
     }
