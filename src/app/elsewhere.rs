@@ -24,7 +24,10 @@ const WORDS: [(&[&str], &str); 41] = [
     (&["RestartSec"], "backoff: { first: 500ms }"),
     (&["startretries", "max_attempts"], "backoff: { give_up_after: 3 }"),
     (&["ulimits", "LimitNOFILE"], "limits: { nofile: 4096 }"),
-    (&["resources", "mem_limit", "MemoryMax", "CPUQuota", "TasksMax", "pids_limit"], "limits: { memory: 512m, cpus: 1.5, pids: 100 }"),
+    (
+        &["resources", "mem_limit", "MemoryMax", "CPUQuota", "TasksMax", "pids_limit"],
+        "limits: { memory: 512m, cpus: 1.5, pids: 100 }",
+    ),
     // Of `limits`.
     (&["mem_limit", "mem", "MemoryMax"], "memory: 512m"),
     (&["CPUQuota"], "cpus: 1.5"),

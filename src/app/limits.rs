@@ -85,35 +85,37 @@ impl<'a> Reader<'a> {
                 }
             };
             let confinement = &mut settings.confinement;
-            match entry.trail.name() {
-                "memory" => match memory(&text) {
-                    Some(bytes) => confinement.memory = Some(bytes),
-                    None => self.wrong(&entry, "is an amount from `1m` up, as in `512m` or `2g`, or `unlimited`"),
-                },
-                "cpus" => match cpus(&text) {
-                    Some(quota) => confinement.cpus = Some(quota),
-                    None => self.wrong(&entry, "is a number of processors from 0.01 up, as in `1.5`, or `unlimited`"),
-                },
-                "pids" => match pids(&text) {
-                    Some(count) => confinement.pids = Some(count),
-                    None => self.wrong(&entry, "is a number of processes, 1 or more, or `unlimited`"),
-                },
-                name => match resource(name) {
-                    Some(resource) => match parse(resource, &text) {
-                        Some(limit) => settings.limits.push(limit),
-                        None => {
-                            let is = "is a whole number, with k, m or g behind it or not, or `unlimited`";
-                            self.wrong(&entry, is);
-                        }
-                    },
-                    None => {
+            let (read, is) = match entry.trail.name() {
+                "memory" => (set(&mut confinement.memory, memory(&text)), A_SIZE),
+                "cpus" => (set(&mut confinement.cpus, cpus(&text)), PROCESSORS),
+                "pids" => (set(&mut confinement.pids, pids(&text)), PROCESSES),
+                name => {
+                    let Some(resource) = resource(name) else {
                         let known: Vec<&str> = CONFINED.into_iter().chain(names()).collect();
                         self.unknown_key(&entry, &known);
-                    }
-                },
+                        continue;
+                    };
+                    let limit = parse(resource, &text);
+                    settings.limits.extend(limit);
+                    (limit.is_some(), A_NUMBER)
+                }
+            };
+            if !read {
+                self.wrong(&entry, is);
             }
         }
     }
+}
+
+const A_SIZE: &str = "is an amount from `1m` up, as in `512m` or `2g`, or `unlimited`";
+const PROCESSORS: &str = "is a number of processors from 0.01 up, as in `1.5`, or `unlimited`";
+const PROCESSES: &str = "is a number of processes, 1 or more, or `unlimited`";
+const A_NUMBER: &str = "is a whole number, with k, m or g behind it or not, or `unlimited`";
+
+/// Whether there was something to set.
+fn set(setting: &mut Option<u64>, value: Option<u64>) -> bool {
+    *setting = value;
+    value.is_some()
 }
 
 /// Reads `512m`, `512M`, `512mb`, `2g`, bytes without a unit (docker compose), or `unlimited`.

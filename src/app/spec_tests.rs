@@ -12,7 +12,9 @@ use super::needs::ServiceSpec;
 use super::probes::{Draft, Probes, Question};
 use super::settings::{Port, Settings};
 use super::spec::Spec;
-use super::{Command, Confinement, Leftovers, Limit, Listen, Restart, Stderr, StopScope, Timing, app_json, limits};
+use super::{
+    Command, Confinement, Leftovers, Limit, Listen, Restart, Stderr, StopScope, Timing, app_json, limits,
+};
 
 fn known() -> Vec<TypeName> {
     ["web", "worker", "beat"].map(|name| name.parse().expect("a name")).into()
@@ -164,11 +166,19 @@ fn impossible_and_misplaced_values_are_refused() {
         ("env: {A: \"a\\0b\"}", 10, "NUL"),
         ("limits: {nofile: 4x}", 18, "or `unlimited`"),
         ("limits: {nofile: 1.5}", 18, "is a whole number"),
-        ("limits: {memory: 0}", 18, "is an amount from `1m` up, as in `512m` or `2g`, or `unlimited`, not `0`"),
+        (
+            "limits: {memory: 0}",
+            18,
+            "is an amount from `1m` up, as in `512m` or `2g`, or `unlimited`, not `0`",
+        ),
         ("limits: {memory: 10 bytes}", 18, "not `10 bytes`"),
         ("limits: {memory: 50%}", 18, "not `50%`"),
         ("limits: {memory: }", 18, "nothing is here"),
-        ("limits: {cpus: -1}", 16, "is a number of processors from 0.01 up, as in `1.5`, or `unlimited`, not `-1`"),
+        (
+            "limits: {cpus: -1}",
+            16,
+            "is a number of processors from 0.01 up, as in `1.5`, or `unlimited`, not `-1`",
+        ),
         ("limits: {cpus: .inf}", 16, "not `.inf`"),
         ("limits: {pids: 0}", 16, "is a number of processes, 1 or more"),
         ("limits: {mem_limit: 1g}", 10, "here that is `memory: 512m`"),

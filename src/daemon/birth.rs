@@ -9,6 +9,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+/// The same on every processor (`asm-generic/unistd.h`).
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const CLONE3: isize = 435;
+
 /// `linux/sched.h`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -60,7 +64,7 @@ unsafe fn clone3(
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") CLONE3 => result,
             in("rdi") arguments,
             in("rsi") size_of::<libc::clone_args>(),
             in("r12") order,
@@ -91,7 +95,7 @@ unsafe fn clone3(
             "blr x21",
             "brk 1",
             "2:",
-            in("x8") libc::SYS_clone3,
+            in("x8") CLONE3,
             inlateout("x0") arguments as *const libc::clone_args as isize => result,
             in("x1") size_of::<libc::clone_args>(),
             in("x20") order,
@@ -103,10 +107,6 @@ unsafe fn clone3(
 
 /// For other processors nobody has written it.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-unsafe fn clone3(
-    _: &libc::clone_args,
-    _: extern "C" fn(*mut c_void) -> c_int,
-    _: *mut c_void,
-) -> isize {
+unsafe fn clone3(_: &libc::clone_args, _: extern "C" fn(*mut c_void) -> c_int, _: *mut c_void) -> isize {
     -(libc::ENOSYS as isize)
 }

@@ -181,9 +181,8 @@ impl Family {
         let by_ancestry = match &in_cell {
             None => adopted.next().is_some(),
             // Who may arrange cgroups may have left its cell; the dead are in none.
-            Some(members) => adopted.any(|(pid, _)| {
-                !members.contains(pid) && Stat::of(*pid).is_some_and(|stat| stat.alive())
-            }),
+            Some(members) => adopted
+                .any(|(pid, _)| !members.contains(pid) && Stat::of(*pid).is_some_and(|stat| stat.alive())),
         };
         if by_ancestry {
             return self.below(instance, kin);

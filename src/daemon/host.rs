@@ -1,5 +1,8 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
+mod memory;
+mod signal;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -15,14 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{
-    Answer, ExitStatus, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
+    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
 };
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::Fact;
-use super::cgroup::{self, Cgroups};
+use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions};
@@ -110,7 +113,7 @@ impl Host {
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         let mut cgroups = Cgroups::new();
-        cgroups.make_ready(release.types.iter()).into_iter().for_each(|notice| stream.notice(notice));
+        say(&stream, cgroups.make_ready(release.types.iter()));
         let oom_score = outlast::score_of_children(cgroups.memory_limit());
         Ok(Host {
             survey: Survey::new(&release),
@@ -216,7 +219,7 @@ impl Host {
                     self.close_unused_sockets();
                     self.survey.adopt();
                     let notices = self.family.cgroups.make_ready(self.editions.listed());
-                    notices.into_iter().for_each(|notice| self.stream.notice(notice));
+                    say(&self.stream, notices);
                 }
             }
             Action::Reply { id, answer } => {
@@ -300,48 +303,10 @@ impl Host {
         }
     }
 
-    /// Whether it was the kernel that killed a leader for memory: it sends the same signal as we do.
-    fn diagnosed(&mut self, instance: InstanceId, status: ExitStatus) -> ExitStatus {
-        match status {
-            ExitStatus::Signal { signal: Signal::KILL, .. } if !self.killed.contains(&instance) => {
-                let why = self.family.cgroups.why_killed(instance);
-                why.map_or(status, ExitStatus::OutOfMemory)
-            }
-            ExitStatus::Signal { .. } | ExitStatus::Code(_) | ExitStatus::OutOfMemory(_) => status,
-        }
-    }
-
-    /// From now on it is counted whom the kernel kills for memory.
-    pub(super) fn watch_memory(&mut self) {
-        self.family.cgroups.open_ledger(&self.facts);
-    }
-
-    /// Where nothing tells whom the kernel kills for memory: now that somebody has ended it may have been that.
-    pub(super) fn look_at_unwatched_memory(&mut self) {
-        if self.family.cgroups.is_unwatched() {
-            self.look_at_memory();
-        }
-    }
-
-    /// Says who was killed for memory that leads nothing. It may be a leader of whose end we have not heard: then it is asked
-    /// again when we must have.
-    pub(super) fn look_at_memory(&mut self) {
-        let waits = self.family.cgroups.look();
-        self.family.cgroups.losses().into_iter().for_each(|notice| self.stream.notice(notice));
-        let is_awaited = self.next_look.as_ref().is_some_and(|look| !look.is_finished());
-        if waits && !is_awaited {
-            let facts = self.facts.clone();
-            self.next_look = Some(tokio::spawn(async move {
-                tokio::time::sleep(cgroup::PATIENCE).await;
-                // An error means that the loop has ended and does not want to know.
-                let _ = facts.send(Fact::Memory).await;
-            }));
-        }
-    }
-
     /// Nothing is left of an instance.
     fn forget(&mut self, instance: InstanceId) {
-        self.family.cgroups.forget(instance).into_iter().for_each(|notice| self.stream.notice(notice));
+        let losses = self.family.cgroups.forget(instance);
+        say(&self.stream, losses);
         self.killed.remove(&instance);
         self.family.forget(instance);
         self.close_unused_sockets();
@@ -516,7 +481,7 @@ impl Host {
             None => None,
         };
         let (cell, notice) = self.family.cgroups.prepare(&name, instance, &process_type.confinement);
-        notice.into_iter().for_each(|notice| self.stream.notice(notice));
+        say(&self.stream, notice);
         let mut own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         own.extend(mailbox.iter().flat_map(|mailbox| mailbox.variables(&process_type.health)));
         let setting = Setting {
@@ -540,7 +505,7 @@ impl Host {
         if let Err(Failure { stage: Stage::Cgroup, errno, .. }) = spawned {
             let reason = format!("an instance cannot be put into a cgroup: {}", program::reason(errno));
             let notice = self.family.cgroups.go_without(&name, instance, &process_type.confinement, reason);
-            notice.into_iter().for_each(|notice| self.stream.notice(notice));
+            say(&self.stream, notice);
             spawned = spawn(&Setting { cell: None, ..setting });
         }
         let pid = spawned.map_err(|failure| {
@@ -590,52 +555,6 @@ impl Host {
         words.into_iter().map(|word| Event::Told { slot, instance, word }).collect()
     }
 
-    fn signal(
-        &mut self,
-        slot: SlotKey,
-        instance: InstanceId,
-        target: Whom,
-        signal: Signal,
-        inbox: &mut VecDeque<Event>,
-    ) {
-        let Some(kin) = self.family.kin(instance) else { return };
-        let unreaped = kin.leader_state == LeaderState::Unreaped;
-        if signal == Signal::KILL {
-            self.killed.insert(instance);
-        }
-        let result = match target {
-            Whom::Leader if unreaped => kill::process(kin.leader, signal),
-            Whom::Group if unreaped => kill::group(kin.leader, signal),
-            // Its number may be anybody's by now.
-            Whom::Leader | Whom::Group => Ok(()),
-            Whom::Everyone | Whom::Strays => {
-                let everyone = target == Whom::Everyone;
-                // In one go, those included who are just being born; who has left the cell is killed as ever.
-                let by_cell = everyone && signal == Signal::KILL && self.family.cgroups.kill(instance);
-                let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
-                let descendants = if by_cell {
-                    self.family.outside_of_cell(instance)
-                } else {
-                    self.family.descendants(instance)
-                };
-                let in_group = |stat: &&Stat| stat.group == kin.leader.raw();
-                // A living member that is ours keeps the group's number ours.
-                let by_member = if everyone && !unreaped && descendants.iter().any(|stat| in_group(&stat)) {
-                    kill::group(kin.leader, signal)
-                } else {
-                    Ok(())
-                };
-                let strays = descendants.iter().filter(|stat| !in_group(stat));
-                let one_by_one = strays.map(|stat| kill::exactly(stat, signal));
-                [by_group, by_member].into_iter().chain(one_by_one).find(Result::is_err).unwrap_or(Ok(()))
-            }
-        };
-        if let Err(errno) = result {
-            let error = program::reason(errno).to_owned();
-            inbox.push_back(Event::SignalRefused { slot, instance, signal, error });
-        }
-    }
-
     /// To every leader that has a handler: the default of these signals is to end a process, or nothing.
     fn pass(&mut self, signal: Signal, inbox: &mut VecDeque<Event>) {
         let mut withheld = Vec::new();
@@ -667,6 +586,13 @@ impl Host {
                 tracing::warn!(pid = %kin.leader, %signal, %errno, "a group was not signalled");
             }
         }
+    }
+}
+
+/// What nobody decides, and there is to be said.
+fn say(stream: &Stream, notices: impl IntoIterator<Item = Notice>) {
+    for notice in notices {
+        stream.notice(notice);
     }
 }
 

@@ -4,6 +4,8 @@
 use std::ffi::CString;
 use std::fs;
 
+use nix::unistd::{SysconfVar, sysconf};
+
 /// What we may use ourselves and still be thought smaller than a child that has just been born.
 const OURS: u64 = 16 << 20;
 
@@ -27,11 +29,9 @@ fn raised(ours: i64, total: u64) -> i64 {
 
 /// In bytes.
 fn memory_of_the_machine() -> Option<u64> {
-    // SAFETY: all zeroes is a valid sysinfo to be written over.
-    let mut found: libc::sysinfo = unsafe { std::mem::zeroed() };
-    // SAFETY: sysinfo(2) writes into a value of ours.
-    let result = unsafe { libc::sysinfo(&raw mut found) };
-    (result == 0).then(|| u64::from(found.totalram) * u64::from(found.mem_unit)).filter(|total| *total > 0)
+    let pages: u64 = sysconf(SysconfVar::_PHYS_PAGES).ok()??.try_into().ok()?;
+    let page: u64 = sysconf(SysconfVar::PAGE_SIZE).ok()??.try_into().ok()?;
+    Some(pages * page).filter(|total| *total > 0)
 }
 
 #[cfg(test)]

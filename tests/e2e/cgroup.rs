@@ -10,15 +10,18 @@ use crate::verbs::says;
 const MIB: u64 = 1 << 20;
 
 /// Two instances: with one alone a stranger would be known as its own.
-const TWO: &str = "web: chaos fork setsid fork pid daemon forget end end sleep 1h\nworker: chaos say up sleep 1h\n";
+const TWO: &str =
+    "web: chaos fork setsid fork pid daemon forget end end sleep 1h\nworker: chaos say up sleep 1h\n";
 
 #[test]
 fn fault_63_who_eats_more_than_there_may_be_was_killed_for_memory_and_is_started_again() {
     let Some(cgroup) = Cgroup::with_memory(64 * MIB) else { return };
-    let mut run = Supervise::with("web: chaos gate gate crash-until lives 2 0 sleep 1h\nhog: chaos gate gate eat 200\n")
-        .gate("gate")
-        .setup(Setup::Join(cgroup.members_fd()))
-        .start();
+    let mut run = Supervise::with(
+        "web: chaos gate gate crash-until lives 2 0 sleep 1h\nhog: chaos gate gate eat 200\n",
+    )
+    .gate("gate")
+    .setup(Setup::Join(cgroup.members_fd()))
+    .start();
     run.event("started", "hog.1");
     run.directory().open_gate("gate");
     let exited = run.event("exited", "hog.1");
@@ -74,7 +77,10 @@ fn fault_05_whoever_has_forgotten_whose_it_is_is_known_by_its_cell() {
     run.line("worker.1", "up");
     let daemon = run.pid_said("web.1", "daemon");
     let cells = cgroup.cells();
-    assert!(cells.len() == 2 && cells[0].starts_with("web.1-") && cells[1].starts_with("worker.1-"), "{cells:?}");
+    assert!(
+        cells.len() == 2 && cells[0].starts_with("web.1-") && cells[1].starts_with("worker.1-"),
+        "{cells:?}"
+    );
     assert!(cgroup.in_cell(&cells[0]).contains(&daemon), "{cells:?}");
     // It has left the group, the session and its environment; the other instance goes on.
     says(&run, &["stop", "--wait", "web"]);
@@ -132,7 +138,8 @@ fn descendants_that_may_stay_keep_their_cell_and_the_next_start_removes_it() {
     send(left, libc::SIGKILL);
     eventually("nobody in it", || cgroup.is_empty(&cells[0]).then_some(()), || format!("{cells:?}"));
     cgroup.make("backup");
-    let mut run = Supervise::with("web: chaos say up sleep 1h\n").setup(Setup::Join(cgroup.members_fd())).start();
+    let mut run =
+        Supervise::with("web: chaos say up sleep 1h\n").setup(Setup::Join(cgroup.members_fd())).start();
     run.line("web.1", "up");
     run.is_stopped();
     assert_eq!(cgroup.cells(), ["backup"], "what is not ours stays");
@@ -149,8 +156,10 @@ fn where_a_child_cannot_be_born_in_its_cell_it_goes_there_itself() {
         Caller::Loop => Verdict::Fail(libc::ENOSYS),
         Caller::Stream | Caller::Newborn | Caller::Other => Verdict::Go,
     });
-    let mut run =
-        Supervise::with("web: chaos pid me sleep 1h\n").judged(judge).setup(Setup::Join(cgroup.members_fd())).start();
+    let mut run = Supervise::with("web: chaos pid me sleep 1h\n")
+        .judged(judge)
+        .setup(Setup::Join(cgroup.members_fd()))
+        .start();
     let web = run.pid_said("web.1", "me");
     assert_eq!(cgroup.in_cell(&cgroup.cells()[0]), [web]);
     run.is_stopped();
@@ -161,10 +170,11 @@ fn where_a_child_cannot_be_born_in_its_cell_it_goes_there_itself() {
 fn where_no_cell_can_be_made_the_formation_runs_without_and_it_is_said_once() {
     let Some(cgroup) = Cgroup::delegated() else { return };
     cgroup.set("cgroup.max.descendants", "0");
-    let mut run = Supervise::with("web: chaos say up sleep 1h\njob: chaos crash-until lives 1 1 say up sleep 1h\n")
-        .spec("defaults: { limits: { pids: 100 } }\n")
-        .setup(Setup::Join(cgroup.members_fd()))
-        .start();
+    let mut run =
+        Supervise::with("web: chaos say up sleep 1h\njob: chaos crash-until lives 1 1 say up sleep 1h\n")
+            .spec("defaults: { limits: { pids: 100 } }\n")
+            .setup(Setup::Join(cgroup.members_fd()))
+            .start();
     run.line("web.1", "up");
     run.line("job.1", "up");
     let seen = run.is_stopped();
@@ -203,7 +213,8 @@ fn children_are_more_likely_to_be_killed_for_memory_than_we_are() {
     run.is_stopped();
 
     let Some(cgroup) = Cgroup::with_memory(64 * MIB) else { return };
-    let mut run = Supervise::with("web: chaos pid me sleep 1h\n").setup(Setup::Join(cgroup.members_fd())).start();
+    let mut run =
+        Supervise::with("web: chaos pid me sleep 1h\n").setup(Setup::Join(cgroup.members_fd())).start();
     let web = run.pid_said("web.1", "me");
     assert_eq!(score(web), (ours + 250).min(1000), "16 MiB of 64");
     run.is_stopped();

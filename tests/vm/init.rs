@@ -15,7 +15,8 @@ fn main() {
     mount("cgroup2", CGROUPS);
     mount("devtmpfs", "/dev");
     mount("tmpfs", "/tmp");
-    fs::write(format!("{CGROUPS}/cgroup.subtree_control"), "+memory +cpu +pids").expect("the root may give all");
+    fs::write(format!("{CGROUPS}/cgroup.subtree_control"), "+memory +cpu +pids")
+        .expect("the root may give all");
     let mut names: Vec<_> = fs::read_dir("/scenarios")
         .expect("there are some")
         .map(|entry| entry.expect("it is readable").file_name().into_string().expect("it is ASCII"))

@@ -6,7 +6,7 @@
 //!   |-- web.1-4711-1         an instance: slot, our pid, number
 //!   `-- web.2-4711-2
 //! ```
-//! systemd says with an attribute that a cgroup is delegated (CGROUP_DELEGATION); the init of a container that may write
+//! systemd says with an attribute that a cgroup is delegated (`CGROUP_DELEGATION`); the init of a container that may write
 //! its own needs nobody to say so.
 
 use std::collections::BTreeSet;
@@ -23,8 +23,8 @@ use nix::unistd::{AccessFlags, access};
 use crate::api::{InstanceId, SlotName};
 use crate::app::{CPU_PERIOD, Confinement};
 
-use super::super::program::reason;
 use super::super::proc::Stat;
+use super::super::program::reason;
 use super::place::Seat;
 
 /// See the module.
@@ -67,10 +67,14 @@ impl Domain {
         let above = is_leaf.then(|| seat.above()).flatten().filter(|above| is_marked(&above.directory));
         let (seat, home) = match above {
             Some(above) => (above, Home::Leaf),
-            None if is_marked(&seat.directory) || is_ours_as_init(&seat.directory) => (seat.clone(), Home::Top),
+            None if is_marked(&seat.directory) || is_ours_as_init(&seat.directory) => {
+                (seat.clone(), Home::Top)
+            }
             None => {
-                return Err("no cgroup is delegated to us; `Delegate=yes` of systemd does that, and a container \
-                            whose cgroup may be written");
+                return Err(
+                    "no cgroup is delegated to us; `Delegate=yes` of systemd does that, and a container \
+                            whose cgroup may be written",
+                );
             }
         };
         let may_write = |name| access(&seat.directory.join(name), AccessFlags::W_OK).is_ok();
@@ -99,7 +103,8 @@ impl Domain {
         if missing.is_empty() {
             return Ok(());
         }
-        let available = fs::read_to_string(self.seat.directory.join("cgroup.controllers")).unwrap_or_default();
+        let available =
+            fs::read_to_string(self.seat.directory.join("cgroup.controllers")).unwrap_or_default();
         let is_there = |controller: &str| available.split_ascii_whitespace().any(|name| name == controller);
         if missing.iter().any(|controller| is_there(controller)) {
             self.move_out()?;
@@ -132,7 +137,8 @@ impl Domain {
             Home::Leaf => Ok(()),
             Home::Top => {
                 let leaf = self.seat.directory.join(LEAF);
-                let made = make(&leaf).or_else(|errno| if errno == Errno::EEXIST { Ok(()) } else { Err(errno) });
+                let made =
+                    make(&leaf).or_else(|errno| if errno == Errno::EEXIST { Ok(()) } else { Err(errno) });
                 // All our threads go.
                 made.and_then(|()| write(&leaf.join("cgroup.procs"), &std::process::id().to_string()))
                     .map_err(|errno| format!("we cannot move to a cgroup of our own: {}", reason(errno)))?;
@@ -158,7 +164,8 @@ impl Domain {
         make(&directory).map_err(|errno| format!("no cgroup for an instance: {}", reason(errno)))?;
         let cell = Cell { name, directory };
         let filled = self.limit(&cell, limits).and_then(|()| {
-            File::open(&cell.directory).map_err(|error| format!("a cgroup cannot be opened: {}", in_words(&error)))
+            File::open(&cell.directory)
+                .map_err(|error| format!("a cgroup cannot be opened: {}", in_words(&error)))
         });
         match filled {
             Ok(opened) => Ok((cell, opened.into())),

@@ -83,7 +83,8 @@ impl Counter {
     /// That of a cgroup of version 2.
     pub(super) fn unified(seat: &Seat) -> Option<Counter> {
         let levels = seat.way_up().filter(|directory| limit_of(directory).is_some());
-        let levels = levels.map(|directory| Level { directory: directory.to_owned(), reached: reached(directory) });
+        let levels =
+            levels.map(|directory| Level { directory: directory.to_owned(), reached: reached(directory) });
         Counter::open(&seat.directory.join("memory.events"), Scope::Unified(levels.collect()))
     }
 
@@ -163,7 +164,10 @@ mod tests {
     #[test]
     fn a_field_is_found_by_its_whole_name() {
         let text = "low 0\noom 3\noom_kill 4\noom_group_kill 5\n";
-        assert_eq!([field(text, "oom"), field(text, "oom_kill"), field(text, "oo")], [Some(3), Some(4), None]);
+        assert_eq!(
+            [field(text, "oom"), field(text, "oom_kill"), field(text, "oo")],
+            [Some(3), Some(4), None]
+        );
         assert_eq!(field("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", "oom_kill"), Some(7));
     }
 

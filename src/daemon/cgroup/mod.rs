@@ -196,7 +196,8 @@ impl Cgroups {
         if let Ok(domain) = &self.domain {
             self.place.unified = Some(domain.seat().clone());
         }
-        self.ledger = Counter::ours(&self.place).map_or(Books::None, |counter| Books::Open(Ledger::new(counter)));
+        self.ledger =
+            Counter::ours(&self.place).map_or(Books::None, |counter| Books::Open(Ledger::new(counter)));
         if let Some(seat) = &self.place.unified {
             match watch::begin(&seat.directory, facts.clone()) {
                 Ok(()) => self.telling = Telling::Yes,
@@ -238,7 +239,8 @@ impl Cgroups {
 
     /// Who was killed for memory and leads nothing.
     pub(super) fn losses(&mut self) -> Vec<Notice> {
-        let mut losses: Vec<Notice> = self.cells.values_mut().flat_map(|room| room.losses(PATIENCE)).collect();
+        let mut losses: Vec<Notice> =
+            self.cells.values_mut().flat_map(|room| room.losses(PATIENCE)).collect();
         if let Books::Open(ledger) = &mut self.ledger {
             let found = ledger.of_no_leader(PATIENCE).into_iter();
             losses.extend(found.map(|(processes, why)| Notice::OutOfMemory { slot: None, processes, why }));
@@ -259,6 +261,8 @@ impl Room {
     fn losses(&mut self, patience: Duration) -> Vec<Notice> {
         let found = self.ledger.iter_mut().flat_map(|ledger| ledger.of_no_leader(patience));
         let slot = &self.slot;
-        found.map(|(processes, why)| Notice::OutOfMemory { slot: Some(slot.clone()), processes, why }).collect()
+        found
+            .map(|(processes, why)| Notice::OutOfMemory { slot: Some(slot.clone()), processes, why })
+            .collect()
     }
 }

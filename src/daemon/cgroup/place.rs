@@ -40,18 +40,21 @@ impl Place {
         let read = |path| fs::read(path).unwrap_or_default();
         let cgroup = read("/proc/self/cgroup");
         // Without it nothing is to be looked for.
-        if cgroup.is_empty() { Place::default() } else { Place::parse(&cgroup, &read("/proc/self/mountinfo")) }
+        if cgroup.is_empty() {
+            Place::default()
+        } else {
+            Place::parse(&cgroup, &read("/proc/self/mountinfo"))
+        }
     }
 
     fn parse(cgroup: &[u8], mountinfo: &[u8]) -> Place {
-        let unified = unified_name(cgroup).and_then(|name| {
-            Seat::new(name, mounts(mountinfo, |kind, _| kind == b"cgroup2"))
-        });
+        let unified = unified_name(cgroup)
+            .and_then(|name| Seat::new(&name, mounts(mountinfo, |kind, _| kind == b"cgroup2")));
         let memory = memory_name(cgroup).and_then(|name| {
             let counts_memory = |kind: &[u8], options: &[u8]| {
                 kind == b"cgroup" && options.split(|byte| *byte == b',').any(|option| option == b"memory")
             };
-            Seat::new(name, mounts(mountinfo, counts_memory))
+            Seat::new(&name, mounts(mountinfo, counts_memory))
         });
         Place { unified, memory }
     }
@@ -59,12 +62,13 @@ impl Place {
 
 impl Seat {
     /// A cgroup of this name, where one of these mounts shows it.
-    fn new(name: PathBuf, mut mounts: impl Iterator<Item = Mount>) -> Option<Seat> {
+    fn new(name: &Path, mut mounts: impl Iterator<Item = Mount>) -> Option<Seat> {
         mounts.find_map(|mount| {
             // One that was left from a namespace (`/../x`), or is no more (` (deleted)`), is below none.
             let below = name.strip_prefix(&mount.root).ok()?;
-            let directory = if below == Path::new("") { mount.at.clone() } else { mount.at.join(below) };
-            directory.is_dir().then(|| Seat { directory, top: mount.at, name: name.clone() })
+            let is_root = below == Path::new("");
+            let directory = if is_root { mount.at.clone() } else { mount.at.join(below) };
+            directory.is_dir().then(|| Seat { directory, top: mount.at, name: name.to_owned() })
         })
     }
 
@@ -87,7 +91,7 @@ impl Seat {
 
 /// The cgroup of version 2 among those of a process.
 pub(super) fn unified_name(cgroup: &[u8]) -> Option<PathBuf> {
-    name(cgroup, |controllers| controllers.is_empty())
+    name(cgroup, <[u8]>::is_empty)
 }
 
 fn memory_name(cgroup: &[u8]) -> Option<PathBuf> {
@@ -106,10 +110,7 @@ fn name(cgroup: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<PathBuf> {
 }
 
 /// The mounts whose type and options of the super block are wanted.
-fn mounts(
-    mountinfo: &[u8],
-    is_wanted: impl Fn(&[u8], &[u8]) -> bool,
-) -> impl Iterator<Item = Mount> {
+fn mounts(mountinfo: &[u8], is_wanted: impl Fn(&[u8], &[u8]) -> bool) -> impl Iterator<Item = Mount> {
     mountinfo.split(|byte| *byte == b'\n').filter_map(move |line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let root = fields.nth(3)?;
@@ -126,7 +127,9 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
         let code = (*first == b'\\')
-            .then(|| after.get(..3).and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()))
+            .then(|| {
+                after.get(..3).and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok())
+            })
             .flatten();
         plain.push(code.unwrap_or(*first));
         rest = if code.is_some() { &after[3..] } else { after };
@@ -171,7 +174,7 @@ mod tests {
     fn in_a_container_the_name_begins_where_the_mount_does_or_is_not_to_be_found() {
         let seat = |name: &str, root: &str| {
             let mount = Mount { root: PathBuf::from(root), at: PathBuf::from("/proc/self") };
-            Seat::new(PathBuf::from(name), std::iter::once(mount)).map(|seat| seat.directory)
+            Seat::new(Path::new(name), std::iter::once(mount)).map(|seat| seat.directory)
         };
         let at = |path: &str| Some(PathBuf::from(path));
         // Without a namespace of its own, with one, and further below.

@@ -47,7 +47,9 @@ impl Cgroup {
         let cgroup = Cgroup::below("/sys/fs/cgroup/unified")?;
         let path = CString::new(cgroup.directory.as_os_str().as_bytes()).expect("there is no NUL in it");
         // SAFETY: the kernel reads one byte.
-        let set = unsafe { libc::setxattr(path.as_ptr(), c"trusted.delegate".as_ptr(), c"1".as_ptr().cast(), 1, 0) };
+        let set = unsafe {
+            libc::setxattr(path.as_ptr(), c"trusted.delegate".as_ptr(), c"1".as_ptr().cast(), 1, 0)
+        };
         assert_eq!(set, 0, "root may set it: {}", std::io::Error::last_os_error());
         Some(cgroup)
     }
@@ -77,7 +79,8 @@ impl Cgroup {
 
     /// Whether nobody lives in one of them: the dying are listed no more, and keep it all the same.
     pub(crate) fn is_empty(&self, cell: &str) -> bool {
-        let events = fs::read_to_string(self.directory.join(cell).join("cgroup.events")).expect("it is there");
+        let events =
+            fs::read_to_string(self.directory.join(cell).join("cgroup.events")).expect("it is there");
         events.contains("populated 0")
     }
 
