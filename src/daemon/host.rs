@@ -161,7 +161,8 @@ impl Host {
     }
 
     /// Gives back the stream, for its last words, and the control socket, for its last answers.
-    pub(super) fn into_parts(self) -> (Stream, Option<Control>) {
+    pub(super) fn into_parts(mut self) -> (Stream, Option<Control>) {
+        self.family.cgroups.finish();
         (self.stream, self.control)
     }
 
@@ -536,15 +537,6 @@ impl Host {
         let hands = Hands { family: &mut self.family, spawner: &mut self.spawner, null: &self.null };
         if let Err(result) = self.probes.begin((slot, instance, probe), edition, hands) {
             inbox.push_back(Event::Probed { slot, instance, probe, result });
-        }
-    }
-
-    /// Commands of probes are killed with their group; this is whoever has left it, again and again until there is nobody.
-    fn kill_what_probes_left(&mut self) {
-        for stat in self.family.left_by_probes() {
-            if let Err(errno) = kill::exactly(&stat, Signal::KILL) {
-                tracing::warn!(pid = stat.pid, %errno, "what a probe left behind was not killed");
-            }
         }
     }
 

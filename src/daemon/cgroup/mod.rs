@@ -14,7 +14,7 @@ mod watch;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -70,6 +70,9 @@ enum Telling {
     Yes,
     No,
 }
+
+/// So long the dying are waited for at the end. The next start would remove their cells, too.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 impl Cgroups {
     /// Finds out where we are. What earlier runs left empty is removed.
@@ -188,6 +191,20 @@ impl Cgroups {
             self.lingering.push(room.cell);
         }
         losses
+    }
+
+    /// At the end: cells that only the dying were left in are removed. They are listed no more, and keep a cell until the
+    /// kernel has put them away.
+    pub(super) fn finish(&mut self) {
+        let deadline = Instant::now() + FAREWELL;
+        loop {
+            self.lingering.retain(|cell| !cell.remove());
+            let is_awaited = self.lingering.iter().any(|cell| cell.members().is_empty());
+            if !is_awaited || Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Takes note of where the counter stands, and has us told when it moves. After the first starts: they need none of it.

@@ -57,4 +57,13 @@ impl Host {
             inbox.push_back(Event::SignalRefused { slot, instance, signal, error });
         }
     }
+
+    /// Commands of probes are killed with their group; this is whoever has left it, again and again until there is nobody.
+    pub(super) fn kill_what_probes_left(&mut self) {
+        for stat in self.family.left_by_probes() {
+            if let Err(errno) = kill::exactly(&stat, Signal::KILL) {
+                tracing::warn!(pid = stat.pid, %errno, "what a probe left behind was not killed");
+            }
+        }
+    }
 }
