@@ -3,7 +3,7 @@
 
 /// Their words, and the entry that says the same here; it begins with the key that it needs. A word that is ours but for its
 /// capitals and underscores needs no row.
-const WORDS: [(&[&str], &str); 36] = [
+const WORDS: [(&[&str], &str); 41] = [
     // Of a process type.
     (&["livenessProbe", "liveness"], "health: { liveness: { http: /health } }"),
     (&["readinessProbe", "readiness"], "health: { readiness: { http: /health } }"),
@@ -24,6 +24,16 @@ const WORDS: [(&[&str], &str); 36] = [
     (&["RestartSec"], "backoff: { first: 500ms }"),
     (&["startretries", "max_attempts"], "backoff: { give_up_after: 3 }"),
     (&["ulimits", "LimitNOFILE"], "limits: { nofile: 4096 }"),
+    (
+        &["resources", "mem_limit", "MemoryMax", "CPUQuota", "TasksMax", "pids_limit"],
+        "limits: { memory: 512m, cpus: 1.5, pids: 100 }",
+    ),
+    // Of `limits`.
+    (&["mem_limit", "mem", "MemoryMax"], "memory: 512m"),
+    (&["CPUQuota"], "cpus: 1.5"),
+    (&["pids_limit", "TasksMax", "tasks"], "pids: 100"),
+    (&["LimitNOFILE"], "nofile: 4096"),
+    // Of a process type.
     (&["ListenStream", "bind", "socket", "sockets"], "listen: tcp://0.0.0.0:8000"),
     (&["ports"], "port: 8000"),
     // Of `health`.

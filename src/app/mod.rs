@@ -44,6 +44,7 @@ pub use environment::{Environment, Origin, Stronger, Variable};
 pub use formation::{ALL, MOST_INSTANCES, RELEASE, Selection};
 pub use health::{Check, Health, Probe, Timing};
 pub use inputs::{Expansion, Inputs, Strays};
+pub use limits::{CPU_PERIOD, Confinement};
 pub use listen::Listen;
 pub use plan::{plan, plan_one_off};
 pub use policy::{Backoff, Leftovers, Limit, Policy, Restart, Rollout, Stderr, StopScope};

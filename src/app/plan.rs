@@ -293,6 +293,7 @@ fn complete(
             max: settings.max,
             policy: settings.policy(),
             limits: settings.limits,
+            confinement: settings.confinement,
             stderr: settings.stderr,
             port: *port,
             health,

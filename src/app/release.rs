@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::api::{Notice, SlotName, TypeName};
 
 use super::diagnostic::{Diagnostic, Place, did_you_mean};
-use super::{Command, Environment, Health, Limit, Listen, Origin, Policy, Service, Stderr};
+use super::{Command, Confinement, Environment, Health, Limit, Listen, Origin, Policy, Service, Stderr};
 
 /// What runs: every entry of the Procfile with its count, policy, ports and environment.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct ProcessType {
     pub after: Vec<TypeName>,
     /// Resource limits.
     pub limits: Vec<Limit>,
+    /// What each instance may use as a whole.
+    pub confinement: Confinement,
     /// How standard error reaches the stream; `None` where the spec is silent and the format decides.
     pub stderr: Option<Stderr>,
     /// The PORT of slot 1; slot N has N - 1 more. `None` where the type gets none.

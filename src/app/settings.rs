@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::{Signal, TypeName};
 
 use super::probes::Probes;
-use super::{Backoff, Leftovers, Limit, Listen, Policy, Restart, Rollout, Stderr, StopScope};
+use super::{Backoff, Confinement, Leftovers, Limit, Listen, Policy, Restart, Rollout, Stderr, StopScope};
 
 /// One type's own settings, the `defaults` of the spec, or what flags say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub port: Option<Port>,
     /// Resource limits, one for each resource.
     pub limits: Vec<Limit>,
+    /// Limits of an instance as a whole.
+    pub confinement: Confinement,
     /// How standard error reaches the stream.
     pub stderr: Option<Stderr>,
     /// How it is found out how its instances are.
@@ -92,6 +94,7 @@ impl Settings {
             env: self.env.clone(),
             port: self.port.or(weaker.port),
             limits,
+            confinement: self.confinement.or(&weaker.confinement),
             stderr: self.stderr.or(weaker.stderr),
             health: self.health.or(&weaker.health),
             listen: self.listen.clone().or_else(|| weaker.listen.clone()),

@@ -10,7 +10,6 @@ use crate::api::{Signal, TypeName, UnknownSignal};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::envfile::is_variable_name;
 use super::environment::is_only_ours;
-use super::limits;
 use super::needs::ServiceSpec;
 use super::reader::Reader;
 use super::settings::{Port, Settings};
@@ -440,32 +439,6 @@ impl<'a> Reader<'a> {
             variables.push((name.to_owned(), value));
         }
         variables
-    }
-
-    fn limits(&mut self, owner: &Entry<'a>, settings: &mut Settings) {
-        for entry in self.mapping(&owner.trail, owner.value) {
-            let text = match &entry.value.kind {
-                Kind::Text(text) => Some(text.clone()),
-                Kind::Number(number) => Some(number.to_string()),
-                Kind::Null
-                | Kind::Bool(_)
-                | Kind::OtherNumber
-                | Kind::Sequence(_)
-                | Kind::Mapping(_)
-                | Kind::Tagged => None,
-            };
-            let Some(resource) = limits::resource(entry.trail.name()) else {
-                let known: Vec<&str> = limits::names().collect();
-                self.unknown_key(&entry, &known);
-                continue;
-            };
-            match text.and_then(|text| limits::parse(resource, &text)) {
-                Some(limit) => settings.limits.push(limit),
-                None => {
-                    self.wrong(&entry, "is a whole number, with k, m or g behind it or not, or `unlimited`");
-                }
-            }
-        }
     }
 
     fn port(&mut self, entry: &Entry<'a>) -> Option<Port> {

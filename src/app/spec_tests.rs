@@ -12,7 +12,9 @@ use super::needs::ServiceSpec;
 use super::probes::{Draft, Probes, Question};
 use super::settings::{Port, Settings};
 use super::spec::Spec;
-use super::{Command, Leftovers, Limit, Listen, Restart, Stderr, StopScope, Timing, app_json, limits};
+use super::{
+    Command, Confinement, Leftovers, Limit, Listen, Restart, Stderr, StopScope, Timing, app_json, limits,
+};
 
 fn known() -> Vec<TypeName> {
     ["web", "worker", "beat"].map(|name| name.parse().expect("a name")).into()
@@ -46,7 +48,7 @@ fn every_key_is_read() {
          backoff: { first: 500ms, max: 30s, reset_after: 60s, give_up_after: 5 }\n    essential: false\n    \
          drain: 30\n    stop_signal: QUIT\n    stop_scope: group\n    leftovers: leave\n    \
          env: { QUEUE: default, V: 1.10, MODE: 0755, ON: true }\n    port: 7000\n    \
-         limits: { nofile: 4k, core: unlimited }\n    stderr: split\n    \
+         limits: { nofile: 4k, core: unlimited, memory: 512M, cpus: 1.5, pids: 100 }\n    stderr: split\n    \
          health: { readiness: { http: /ready, period: 5s } }\n    listen: tcp://0.0.0.0:8000\n    \
          rollout: { max_surge: 2, max_unavailable: 1, min_ready: 3s, progress_deadline: 60s }\n    \
          needs: [REDIS_URL]\n    after: [web]\n",
@@ -74,6 +76,7 @@ fn every_key_is_read() {
         ],
         port: Some(Port::Base(7000)),
         limits: vec![limit("nofile", 4096), limit("core", u64::MAX)],
+        confinement: Confinement { memory: Some(512 << 20), cpus: Some(150_000), pids: Some(100) },
         health: Probes {
             readiness: Some(Draft::On {
                 question: Question::Http { path: "/ready".to_owned(), port: None },
@@ -162,6 +165,23 @@ fn impossible_and_misplaced_values_are_refused() {
         ("env: {1A: x}", 7, "begins with no digit"),
         ("env: {A: \"a\\0b\"}", 10, "NUL"),
         ("limits: {nofile: 4x}", 18, "or `unlimited`"),
+        ("limits: {nofile: 1.5}", 18, "is a whole number"),
+        (
+            "limits: {memory: 0}",
+            18,
+            "is an amount from `1m` up, as in `512m` or `2g`, or `unlimited`, not `0`",
+        ),
+        ("limits: {memory: 10 bytes}", 18, "not `10 bytes`"),
+        ("limits: {memory: 50%}", 18, "not `50%`"),
+        ("limits: {memory: }", 18, "nothing is here"),
+        (
+            "limits: {cpus: -1}",
+            16,
+            "is a number of processors from 0.01 up, as in `1.5`, or `unlimited`, not `-1`",
+        ),
+        ("limits: {cpus: .inf}", 16, "not `.inf`"),
+        ("limits: {pids: 0}", 16, "is a number of processes, 1 or more"),
+        ("limits: {mem_limit: 1g}", 10, "here that is `memory: 512m`"),
         ("restart: !now x", 10, "not something with a tag"),
         ("? [a]\n: b", 3, "a key is a plain word"),
         ("<<: {a: 1}", 1, "merge keys are not read"),

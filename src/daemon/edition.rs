@@ -63,6 +63,12 @@ impl Editions {
         &self.types[type_index][&edition]
     }
 
+    /// The types of the release that holds.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &ProcessType> {
+        let newest = self.listed.iter().filter_map(|type_index| self.types[*type_index].values().next_back());
+        newest.map(|edition| &edition.process_type)
+    }
+
     /// Whether an instance may yet be started that listens there, or one lives by an edition (a type and its number) that
     /// does.
     pub(super) fn listen_on(&self, address: &Listen, lived_by: &BTreeSet<(usize, usize)>) -> bool {
@@ -151,6 +157,7 @@ impl Edition {
         self.prepared == other.prepared
             && self.root == other.root
             && self.process_type.limits == other.process_type.limits
+            && self.process_type.confinement == other.process_type.confinement
             && self.process_type.stderr == other.process_type.stderr
             && self.process_type.port == other.process_type.port
             && self.process_type.listen == other.process_type.listen
@@ -240,6 +247,8 @@ mod tests {
             ("health: { liveness: { exec: x } }", Program::Same),
             ("health: { liveness: { notify: true } }", Program::Changed),
             ("health: { liveness: { notify: true, period: 5s } }", Program::Changed),
+            ("limits: { memory: 1g }", Program::Changed),
+            ("limits: { memory: 1024m }", Program::Same),
             ("rollout: { max_surge: 3 }", Program::Changed),
             ("rollout: { max_surge: 2 }", Program::Same),
             ("listen: tcp://127.0.0.1:1", Program::Changed),

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::api::{InstanceId, Pid};
 use crate::supervisor::SlotKey;
 
+use super::cgroup::Cgroups;
 use super::proc::{self, Stat};
 
 /// Everybody that we look after.
@@ -27,6 +28,8 @@ pub(super) struct Family {
     /// Where orphans are not ours: those of each leader's group that lived when we last looked, by pid and time of birth. As long
     /// as one of them lives the group's number is theirs, though nobody has reaped them but their new parent.
     groups: HashMap<InstanceId, Vec<Stat>>,
+    /// Where an instance has a cell, whoever is in it is of the instance.
+    pub(super) cgroups: Cgroups,
 }
 
 /// Whose child an orphan of our descendants becomes.
@@ -88,7 +91,7 @@ pub(super) enum LeaderState {
 }
 
 impl Family {
-    pub(super) fn new(mark: String, strangers: Strangers, adoption: Adoption) -> Family {
+    pub(super) fn new(mark: String, strangers: Strangers, adoption: Adoption, cgroups: Cgroups) -> Family {
         Family {
             mark,
             lives: HashMap::new(),
@@ -98,6 +101,7 @@ impl Family {
             strangers,
             adoption,
             groups: HashMap::new(),
+            cgroups,
         }
     }
 
@@ -189,15 +193,42 @@ impl Family {
             }
         }
         match self.adoption {
-            Adoption::Ours if !self.adopted.values().any(|owner| self.is_of(*owner, instance)) => Vec::new(),
-            Adoption::Ours => self.below(instance, kin),
+            Adoption::Ours => self.descendants_of_ours(instance, kin),
             Adoption::Elsewhere => {
-                let below = self.below(instance, kin);
+                let mut below = self.below(instance, kin);
                 let group = below.iter().filter(|stat| stat.group == kin.leader.raw()).cloned().collect();
                 self.groups.insert(instance, group);
+                let known = |pid: &i32| *pid == kin.leader.raw() || below.iter().any(|stat| stat.pid == *pid);
+                let in_cell = self.cgroups.members(instance).into_iter().flatten();
+                let more: Vec<i32> = in_cell.filter(|pid| !known(pid)).collect();
+                below.extend(more.into_iter().filter_map(Stat::of).filter(Stat::alive));
                 below
             }
         }
+    }
+
+    fn descendants_of_ours(&self, instance: InstanceId, kin: Kin) -> Vec<Stat> {
+        let in_cell = self.cgroups.members(instance);
+        let mut adopted = self.adopted.iter().filter(|(_, owner)| self.is_of(**owner, instance));
+        let by_ancestry = match &in_cell {
+            None => adopted.next().is_some(),
+            // Who may arrange cgroups may have left its cell; the dead are in none.
+            Some(members) => adopted
+                .any(|(pid, _)| !members.contains(pid) && Stat::of(*pid).is_some_and(|stat| stat.alive())),
+        };
+        if by_ancestry {
+            return self.below(instance, kin);
+        }
+        let members = in_cell.into_iter().flatten().filter(|pid| *pid != kin.leader.raw());
+        members.filter_map(Stat::of).filter(Stat::alive).collect()
+    }
+
+    /// Who of an instance is alive, and neither in its cell nor its leader.
+    pub(super) fn outside_of_cell(&mut self, instance: InstanceId) -> Vec<Stat> {
+        let in_cell = self.cgroups.members(instance).unwrap_or_default();
+        let mut outside = self.descendants(instance);
+        outside.retain(|stat| !in_cell.contains(&stat.pid));
+        outside
     }
 
     /// Who of an instance whose leader lives is alive, its leader aside: the whole of /proc is read.
@@ -224,6 +255,7 @@ impl Family {
             members.extend(everybody.iter().filter(|stat| stat.group == leader).map(|stat| stat.pid));
             members.insert(leader);
         }
+        members.extend(self.cgroups.members(instance).into_iter().flatten());
         // Children of members are members, however deep.
         loop {
             let before = members.len();
@@ -261,7 +293,9 @@ impl Family {
         let descends = std::iter::successors(Some(stat), parent).take(DEEPEST).any(|stat| {
             stat.pid == leader || self.adopted.get(&stat.pid) == Some(&Owner::Instance(instance))
         });
-        descends || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+        descends
+            || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+            || self.cgroups.instance_of(pid) == Some(instance)
     }
 
     /// What commands of probes have left behind that have ended: none of it is of any use to anybody.
@@ -311,8 +345,9 @@ impl Family {
         // A group keeps its number while it has a member; should the number have two claimants, the later has it.
         let claimants = self.lives.iter().filter(|(_, kin)| kin.leader.raw() == stat.group);
         let claimant = claimants.map(|(instance, _)| *instance).max();
-        let by_group = claimant
-            .map(Owner::Instance)
+        let by_cell = self.cgroups.instance_of(stat.pid).map(Owner::Instance);
+        let by_group = by_cell
+            .or(claimant.map(Owner::Instance))
             .or_else(|| self.probes.get(&stat.group).map(|number| Owner::Probe(*number)));
         by_group.or_else(|| self.owner_by_mark(stat.pid)).unwrap_or(Owner::Unknown)
     }

@@ -1,9 +1,12 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
+mod memory;
+mod signal;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::api::{
     Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
@@ -22,6 +26,7 @@ use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::Fact;
+use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions};
@@ -30,6 +35,7 @@ use super::inherited::Inherited;
 use super::kill;
 use super::listen::{Bound, Holders, Sockets};
 use super::notify::{Mailboxes, Reading};
+use super::outlast;
 use super::port;
 use super::probe::{Finding, Hands, Probes};
 use super::proc::Stat;
@@ -37,7 +43,7 @@ use super::program;
 use super::reaper;
 use super::room::{self, Purpose};
 use super::service::Survey;
-use super::spawn::{Setting, Spawner};
+use super::spawn::{Failure, Setting, Spawner, Stage};
 use super::surroundings;
 use super::systemd::Herald;
 use super::watch::Watch;
@@ -57,6 +63,10 @@ pub(super) struct Host {
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     spawner: Spawner,
+    /// Instances to which we have sent SIGKILL.
+    killed: BTreeSet<InstanceId>,
+    /// Looks again who was killed for memory, in a while.
+    next_look: Option<JoinHandle<()>>,
     /// What types listen on.
     sockets: Sockets,
     null: File,
@@ -108,6 +118,9 @@ impl Host {
         let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts, adoption } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
+        let mut cgroups = Cgroups::new();
+        say(&stream, cgroups.make_ready(release.types.iter()));
+        let oom_score = outlast::score_of_children(cgroups.memory_limit());
         Ok(Host {
             survey: Survey::new(&release),
             editions: Editions::new(release)?,
@@ -120,11 +133,13 @@ impl Host {
             facts,
             replies: HashMap::new(),
             next_request: 1,
-            spawner: Spawner::new(inherited)?,
+            spawner: Spawner::new(inherited, oom_score)?,
+            killed: BTreeSet::new(),
+            next_look: None,
             sockets,
             null: surroundings::open_null()?,
             stderr,
-            family: Family::new(mark, strangers, adoption),
+            family: Family::new(mark, strangers, adoption, cgroups),
             stream,
             control: None,
             herald,
@@ -158,7 +173,8 @@ impl Host {
     }
 
     /// Gives back the stream, for its last words, and the control socket, for its last answers.
-    pub(super) fn into_parts(self) -> (Stream, Option<Control>) {
+    pub(super) fn into_parts(mut self) -> (Stream, Option<Control>) {
+        self.family.cgroups.finish();
         (self.stream, self.control)
     }
 
@@ -215,6 +231,8 @@ impl Host {
                     self.sockets.take_in(more);
                     self.close_unused_sockets();
                     self.survey.adopt();
+                    let notices = self.family.cgroups.make_ready(self.editions.listed());
+                    say(&self.stream, notices);
                 }
             }
             Action::Reply { id, answer } => {
@@ -265,7 +283,8 @@ impl Host {
                 Some(Leftovers::Leave) | None => {}
             }
             let living = living.iter().filter_map(Stat::process).collect();
-            Event::LeaderExited { slot, instance, status: dead.status, living }
+            let status = self.diagnosed(instance, dead.status);
+            Event::LeaderExited { slot, instance, status, living }
         });
         Some((dead.pid, events))
     }
@@ -300,6 +319,9 @@ impl Host {
 
     /// Nothing is left of an instance.
     fn forget(&mut self, instance: InstanceId) {
+        let losses = self.family.cgroups.forget(instance);
+        say(&self.stream, losses);
+        self.killed.remove(&instance);
         self.family.forget(instance);
         self.close_unused_sockets();
     }
@@ -472,6 +494,8 @@ impl Host {
             Some((socket, Bound::Before)) => Some(socket),
             None => None,
         };
+        let (cell, notice) = self.family.cgroups.prepare(&name, instance, &process_type.confinement);
+        say(&self.stream, notice);
         let mut own = program::own_environment(process_type, slot.number, &self.family.mark(instance));
         own.extend(mailbox.iter().flat_map(|mailbox| mailbox.variables(&process_type.health)));
         let setting = Setting {
@@ -482,11 +506,25 @@ impl Host {
             stdout: &out_writing,
             stderr: errors.as_ref().map_or(&out_writing, |(_, writing)| writing),
             socket,
+            cell: cell.as_ref().map(AsFd::as_fd),
         };
-        let pid = self.spawner.spawn(&prepared.executable.program, &setting).map_err(|failure| {
-            if let Some(corpse) = failure.corpse {
-                reaper::reap(corpse);
-            }
+        let mut spawn = |setting: &Setting<'_>| {
+            self.spawner.spawn(&prepared.executable.program, setting).inspect_err(|failure| {
+                if let Some(corpse) = failure.corpse {
+                    reaper::reap(corpse);
+                }
+            })
+        };
+        let mut spawned = spawn(&setting);
+        if let Err(Failure { stage: Stage::Cgroup, errno, .. }) = spawned {
+            let reason = format!("an instance cannot be put into a cgroup: {}", program::reason(errno));
+            let notice = self.family.cgroups.go_without(&name, instance, &process_type.confinement, reason);
+            say(&self.stream, notice);
+            spawned = spawn(&Setting { cell: None, ..setting });
+        }
+        let pid = spawned.map_err(|failure| {
+            // Nobody lives there, and so nobody is lost.
+            drop(self.family.cgroups.forget(instance));
             prepared.executable.explain(failure, &root.path)
         })?;
 
@@ -515,57 +553,11 @@ impl Host {
         }
     }
 
-    /// Commands of probes are killed with their group; this is whoever has left it, again and again until there is nobody.
-    fn kill_what_probes_left(&mut self) {
-        for stat in self.family.left_by_probes() {
-            if let Err(errno) = kill::exactly(&stat, Signal::KILL) {
-                tracing::warn!(pid = stat.pid, %errno, "what a probe left behind was not killed");
-            }
-        }
-    }
-
     fn heard(&mut self, instance: InstanceId, reading: Reading) -> Vec<Event> {
         let Some(Kin { slot, .. }) = self.family.kin(instance) else { return Vec::new() };
         let family = &self.family;
         let words = self.mailboxes.read(instance, reading, |pid| family.includes(instance, pid));
         words.into_iter().map(|word| Event::Told { slot, instance, word }).collect()
-    }
-
-    fn signal(
-        &mut self,
-        slot: SlotKey,
-        instance: InstanceId,
-        target: Whom,
-        signal: Signal,
-        inbox: &mut VecDeque<Event>,
-    ) {
-        let Some(kin) = self.family.kin(instance) else { return };
-        let unreaped = kin.leader_state == LeaderState::Unreaped;
-        let result = match target {
-            Whom::Leader if unreaped => kill::process(kin.leader, signal),
-            Whom::Group if unreaped => kill::group(kin.leader, signal),
-            // Its number may be anybody's by now.
-            Whom::Leader | Whom::Group => Ok(()),
-            Whom::Everyone | Whom::Strays => {
-                let everyone = target == Whom::Everyone;
-                let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
-                let descendants = self.family.descendants(instance);
-                let in_group = |stat: &&Stat| stat.group == kin.leader.raw();
-                // A living member that is ours keeps the group's number ours.
-                let by_member = if everyone && !unreaped && descendants.iter().any(|stat| in_group(&stat)) {
-                    kill::group(kin.leader, signal)
-                } else {
-                    Ok(())
-                };
-                let strays = descendants.iter().filter(|stat| !in_group(stat));
-                let one_by_one = strays.map(|stat| kill::exactly(stat, signal));
-                [by_group, by_member].into_iter().chain(one_by_one).find(Result::is_err).unwrap_or(Ok(()))
-            }
-        };
-        if let Err(errno) = result {
-            let error = program::reason(errno).to_owned();
-            inbox.push_back(Event::SignalRefused { slot, instance, signal, error });
-        }
     }
 
     /// To every leader that has a handler: the default of these signals is to end a process, or nothing.
@@ -589,6 +581,13 @@ impl Host {
                 tracing::warn!(pid = %kin.leader, %signal, %errno, "a group was not signalled");
             }
         }
+    }
+}
+
+/// What nobody decides, and there is to be said.
+fn say(stream: &Stream, notices: impl IntoIterator<Item = Notice>) {
+    for notice in notices {
+        stream.notice(notice);
     }
 }
 

@@ -4,6 +4,8 @@
 //! else is a function that performs one action and comes back. It runs on the main thread, spawns there and reaps
 //! there; it never waits for a child, a client or the reader of our stdout.
 
+mod birth;
+mod cgroup;
 mod claim;
 mod clock;
 mod control;
@@ -18,6 +20,7 @@ mod leftovers;
 mod listen;
 mod notify;
 mod orphans;
+mod outlast;
 mod port;
 mod probe;
 mod proc;
@@ -117,6 +120,8 @@ enum Fact {
     Left(InstanceId),
     /// A probe has found something out.
     Probed(Finding),
+    /// The kernel may have killed somebody for memory.
+    Memory,
     /// Something lies in the `NOTIFY_SOCKET` of an instance.
     Notified(InstanceId),
     /// The stream has something to say.
@@ -144,6 +149,7 @@ impl Fact {
             | Fact::Stream(Report::ReaderGone) => true,
             Fact::Signal(_)
             | Fact::Left(_)
+            | Fact::Memory
             | Fact::Probed(_)
             | Fact::Notified(_)
             | Fact::Stream(Report::Over)
@@ -286,11 +292,12 @@ async fn run(
     }
 
     let mut due = Due::default();
-    // Clients may connect already, and wait; the first children do not wait for that.
+    // Clients may connect already, and wait; the first children do not wait for that, nor for what counts them.
     if is_due(&supervisor, &host) {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
         tell(&supervisor, &mut host);
     }
+    host.watch_memory();
     if doors.any() {
         host.serve(doors, history);
     }
@@ -406,6 +413,7 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Signal(signal) => step(supervisor, host, Event::Received(signal)),
         Fact::Stream(Report::ReaderGone) => step(supervisor, host, Event::ReaderGone),
         Fact::Left(instance) => look(supervisor, host, instance),
+        Fact::Memory => host.look_at_memory(),
         Fact::Probed(finding) => {
             if let Some(event) = host.found(finding) {
                 step(supervisor, host, event);
@@ -452,6 +460,7 @@ async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
             // Who asks for something now is told that we end by its getting no answer.
             Fact::Signal(_)
             | Fact::Left(_)
+            | Fact::Memory
             | Fact::Probed(_)
             | Fact::Notified(_)
             | Fact::Stream(Report::ReaderGone)
@@ -505,6 +514,7 @@ fn step(supervisor: &mut Traced, host: &mut Host, event: Event) {
 fn bury(supervisor: &mut Traced, host: &mut Host) -> bool {
     for _ in 0..BURIALS {
         let Some((pid, events)) = host.dead() else {
+            host.look_at_unwatched_memory();
             for instance in host.unwatched() {
                 look(supervisor, host, instance);
             }

@@ -78,6 +78,7 @@ impl Executable {
         };
         let message = match (stage, &self.word) {
             (Stage::Clone, _) => format!("no new process: {why}"),
+            (Stage::Cgroup, _) => format!("its cgroup: {why}"),
             (Stage::Group, _) => format!("no process group of its own: {why}"),
             (Stage::DeathSignal, _) => format!("its end cannot be tied to ours: {why}"),
             (Stage::Descriptors, _) => format!("its standard streams: {why}"),

@@ -12,11 +12,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+use nix::sys::stat::Mode;
 
 use crate::api::Pid;
 use crate::app::Limit;
 
+use super::birth::clone_into;
 use super::inherited::Inherited;
 
 /// What is to be executed, ready for the kernel.
@@ -40,6 +43,8 @@ pub(super) struct Setting<'a> {
     pub(super) stderr: &'a OwnedFd,
     /// The socket that it gets as its descriptor 3.
     pub(super) socket: Option<BorrowedFd<'a>>,
+    /// The directory of the cgroup that it is born in, where that is not ours.
+    pub(super) cell: Option<BorrowedFd<'a>>,
 }
 
 /// At which step a start failed.
@@ -47,6 +52,8 @@ pub(super) struct Setting<'a> {
 pub(super) enum Stage {
     /// clone(2).
     Clone,
+    /// A cgroup of its own.
+    Cgroup,
     /// A process group of its own.
     Group,
     /// Its end with ours.
@@ -79,6 +86,8 @@ pub(super) struct Failure {
 pub(super) struct Spawner {
     stack_top: *mut c_void,
     inherited: Inherited,
+    /// What each child writes to its `oom_score_adj`.
+    oom_score: Option<CString>,
 }
 
 /// The child calls a dozen small functions; the guard page below turns a mistake here into a crash, not a corruption.
@@ -89,7 +98,7 @@ const GUARD: usize = 64 * 1024;
 impl Spawner {
     /// # Errors
     /// ENOMEM.
-    pub(super) fn new(inherited: Inherited) -> io::Result<Spawner> {
+    pub(super) fn new(inherited: Inherited, oom_score: Option<CString>) -> io::Result<Spawner> {
         let length = const { std::num::NonZeroUsize::new(STACK + GUARD).unwrap() };
         // SAFETY: a new private mapping; nothing else knows its address.
         let base = unsafe {
@@ -104,7 +113,7 @@ impl Spawner {
         unsafe { mprotect(base, GUARD, ProtFlags::PROT_NONE)? };
         // SAFETY: one past the end of the mapping, aligned to a page; it is never read or written itself.
         let stack_top = unsafe { base.as_ptr().add(STACK + GUARD) };
-        Ok(Spawner { stack_top, inherited })
+        Ok(Spawner { stack_top, inherited, oom_score })
     }
 
     /// Starts a process. On the main thread only: its end is tied to that of the thread that starts it (prctl(2),
@@ -142,16 +151,12 @@ impl Spawner {
             listen_pid: unsafe { listen_pid.add(LISTEN_PID_BEGINS) },
             parent: nix::unistd::getpid().as_raw(),
             inherited: &raw const self.inherited,
+            members: None,
+            oom_score: self.oom_score.as_ref().map_or(&[][..], |text| text.as_bytes()),
             error: 0,
             stage: Stage::Execute,
         };
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: `run` is given an order that outlives it: with CLONE_VFORK this call returns only when the child has
-        // executed or ended. The stack belongs to the spawner, and `&mut self` keeps two children from sharing it.
-        let pid = unsafe { libc::clone(run, self.stack_top, flags, (&raw mut order).cast()) };
-        if pid < 0 {
-            return Err(Failure { stage: Stage::Clone, errno: Errno::last(), corpse: None });
-        }
+        let pid = self.clone_child(setting.cell, &mut order)?;
         // SAFETY: a plain read of a local; volatile, because the compiler does not see who wrote it.
         let error = unsafe { ptr::read_volatile(&raw const order.error) };
         // SAFETY: the same.
@@ -160,6 +165,32 @@ impl Spawner {
             Some(pid) if error == 0 => Ok(pid),
             Some(_) | None => Err(Failure { stage, errno: Errno::from_raw(error), corpse: Some(pid) }),
         }
+    }
+
+    /// The child is born in its cgroup, or goes there itself where the kernel or a filter of system calls has it so.
+    fn clone_child(&mut self, cell: Option<BorrowedFd<'_>>, order: &mut Order) -> Result<i32, Failure> {
+        let failure = |stage, errno| Failure { stage, errno, corpse: None };
+        let members;
+        if let Some(cell) = cell {
+            let stack = (self.stack_top, STACK);
+            // SAFETY: as below; `run` ends in exec or exit, and the top of a mapping is aligned to a page.
+            match unsafe { clone_into(cell, stack, run, ptr::from_mut(order).cast()) } {
+                Ok(pid) => return Ok(pid),
+                Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => return Err(failure(Stage::Clone, errno)),
+                Err(errno) => {
+                    tracing::debug!(%errno, "not born in its cgroup");
+                    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                    members = openat(cell, "cgroup.procs", flags, Mode::empty())
+                        .map_err(|errno| failure(Stage::Cgroup, errno))?;
+                    order.members = Some(members.as_raw_fd());
+                }
+            }
+        }
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: `run` is given an order that outlives it: with CLONE_VFORK this call returns only when the child has
+        // executed or ended. The stack belongs to the spawner, and `&mut self` keeps two children from sharing it.
+        let pid = unsafe { libc::clone(run, self.stack_top, flags, ptr::from_mut(order).cast()) };
+        if pid < 0 { Err(failure(Stage::Clone, Errno::last())) } else { Ok(pid) }
     }
 }
 
@@ -191,6 +222,9 @@ struct Order {
     listen_pid: *mut u8,
     parent: libc::pid_t,
     inherited: *const Inherited,
+    /// `cgroup.procs` of where it goes itself.
+    members: Option<RawFd>,
+    oom_score: *const [u8],
     error: c_int,
     stage: Stage,
 }
@@ -215,6 +249,22 @@ unsafe fn become_program(order: &Order) -> (Stage, c_int) {
     // SAFETY: system calls on values of the order; each pointer is valid for as long as the parent waits.
     unsafe {
         let errno = || *libc::__errno_location();
+        // First: what it uses is counted from here.
+        if let Some(members) = order.members
+            && libc::write(members, c"0".as_ptr().cast(), 1) < 0
+        {
+            return (Stage::Cgroup, errno());
+        }
+        let score = order.oom_score;
+        if !score.is_empty() {
+            // A failure changes who dies first when there is no memory left, and nothing else: /proc is read-only, or not
+            // there. As the child of a vfork it has a value of its own, though the memory is ours (fs/proc/base.c,
+            // __set_oom_adj).
+            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if file >= 0 {
+                libc::write(file, score.cast(), score.len());
+            }
+        }
         if libc::setpgid(0, 0) != 0 {
             return (Stage::Group, errno());
         }

@@ -96,6 +96,18 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             // `adopt COMMAND...`: runs the command as the parent of all orphans below it, says how many it got on stderr when
             // none is left, and ends with the command's code. For what stands around a supervisor.
             "adopt" => adopt(words),
+            // `cell FILE`: what that file of our cgroup of version 2 says.
+            "cell" => print_of_cell(next()),
+            // `reap`: waits for one child.
+            "reap" => {
+                // SAFETY: no memory is involved.
+                unsafe { libc::wait(ptr::null_mut()) };
+            }
+            // `breed N`: N children, each deaf in a session of its own, each of which makes children for ever that do the same
+            // for a moment.
+            "breed" => breed(number(next())),
+            // `eat N`: N MiB of memory, all of it used; then goes on.
+            "eat" => std::mem::forget(std::hint::black_box(vec![1_u8; number(next()) << 20])),
             "setsid" => {
                 // SAFETY: no memory is involved; it fails only for a group's leader, and then a test fails.
                 unsafe { libc::setsid() };
@@ -182,6 +194,36 @@ fn report() {
     lines.push(format!("fds={}", descriptors()));
     put(1, format!("{}\nreport=done\n", lines.join("\n")).as_bytes());
 }
+
+fn print_of_cell(file: &str) {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("proc is mounted");
+    let ours = cgroups.lines().find_map(|line| line.strip_prefix("0::")).expect("there is version 2");
+    let text = fs::read_to_string(format!("/sys/fs/cgroup{ours}/{file}")).expect("it is there");
+    put(1, format!("{file} {}\n", text.trim_end().replace('\n', " ")).as_bytes());
+}
+
+/// Each child forks as soon as its own has ended: it is always in the middle of it.
+fn breed(count: usize) {
+    for _ in 0..count {
+        // SAFETY: we have one thread; the children make system calls only, and never come back.
+        unsafe {
+            if libc::fork() == 0 {
+                libc::setsid();
+                libc::signal(libc::SIGTERM, libc::SIG_IGN);
+                loop {
+                    if libc::fork() == 0 {
+                        libc::usleep(BRED_LIFE);
+                        libc::_exit(0);
+                    }
+                    libc::wait(ptr::null_mut());
+                }
+            }
+        }
+    }
+}
+
+/// In microseconds.
+const BRED_LIFE: u32 = 20_000;
 
 /// Our open descriptors: `0,1,2`.
 fn descriptors() -> String {

@@ -81,6 +81,7 @@ pub(super) fn start(
         stdout: &writing,
         stderr: &writing,
         socket: None,
+        cell: None,
     };
     let begin = Instant::now();
     let pid = spawner.spawn(&executable.program, &setting).map_err(|failure| {
@@ -95,6 +96,7 @@ pub(super) fn start(
             // Of the instance that says nothing.
             (
                 Stage::Clone
+                | Stage::Cgroup
                 | Stage::Group
                 | Stage::DeathSignal
                 | Stage::Descriptors

@@ -11,6 +11,7 @@ use nix::sys::signal::SigSet;
 use crate::api::Pid;
 use crate::app::{Command, Inputs, Listen, Timing, plan};
 
+use super::super::cgroup::Cgroups;
 use super::super::control::testing::Scratch;
 use super::super::edition::Editions;
 use super::super::family::{Adoption, Strangers};
@@ -253,8 +254,8 @@ impl Rig {
         Rig {
             editions: Editions::new(release).expect("it has a name"),
             _scratch: scratch,
-            family: Family::new("mark".to_owned(), Strangers::OfTheLast, Adoption::Ours),
-            spawner: Spawner::new(inherited).expect("memory"),
+            family: Family::new("mark".to_owned(), Strangers::OfTheLast, Adoption::Ours, Cgroups::new()),
+            spawner: Spawner::new(inherited, None).expect("memory"),
             null: File::open("/dev/null").expect("it is there"),
             probes: Probes::new(facts),
             queue,

@@ -4,6 +4,7 @@
 //! [`Run::ends_with`], which also proves that nothing of the run is left alive. Nothing here sleeps and hopes: every
 //! wait has a condition and a deadline, and a failure shows everything that was seen.
 
+mod cgroup;
 mod directory;
 mod judge;
 mod port;
@@ -12,6 +13,7 @@ mod run;
 mod supervise;
 mod transcript;
 
+pub(crate) use cgroup::Cgroup;
 pub(crate) use directory::Directory;
 pub(crate) use judge::{Call, Caller, Judge, Verdict, can_judge};
 pub(crate) use port::free_ports;

@@ -71,6 +71,8 @@ pub(crate) enum Setup {
     Open(RawFd),
     /// This descriptor closed.
     Close(RawFd),
+    /// Itself in the cgroup whose `cgroup.procs` this is.
+    Join(RawFd),
 }
 
 impl Supervise {
@@ -315,6 +317,11 @@ fn prepare(setups: &[Setup], with_terminal: bool) -> io::Result<()> {
                 }
                 Setup::Close(fd) => {
                     libc::close(fd);
+                }
+                Setup::Join(members) => {
+                    if libc::write(members, c"0".as_ptr().cast(), 1) < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
                 }
             }
         }
