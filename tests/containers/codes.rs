@@ -24,7 +24,7 @@ fn a_process_that_takes_too_much_memory_is_started_again_and_its_sister_lives_on
     let app = "web: sleep 2; exec tail /dev/zero\nother: echo up; exec sleep 1000\n";
     let container =
         Recipe::procfile(engine, app).options(&["--memory", "64m", "--memory-swap", "64m"]).start(&[]);
-    // With a sentence of its own: `web.1 was killed by the kernel for memory (limit 64 MiB)`.
+    container.says("web.1 was killed by the kernel for memory (limit 64 MiB)", 1);
     container.says("web.1 was killed by", 2);
     container.says("web.1 started with pid", 3);
     assert_eq!(container.logs().matches("other.1 started").count(), 1, "{}", container.logs());
