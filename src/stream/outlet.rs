@@ -67,7 +67,7 @@ enum State {
     Stuck,
     /// As `Stuck`, and the reader was given up for now: lines are dropped until it reads again.
     Stalled,
-    /// Writing failed. It is tried again with every output.
+    /// Writing failed. It is tried again with every output, and after a while.
     Failing,
     /// Nobody will ever read it.
     Gone,

@@ -29,6 +29,9 @@ use crate::api::{InstanceId, Notice};
 /// most for each read, is a small part; it fits into the second-level cache together with the backlog.
 const READ: usize = 128 * 1024;
 
+/// So long after a write that failed the next one is tried, where no output comes before. In milliseconds.
+const RETRY: u16 = 1_000;
+
 /// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
 /// a reader that works on a busy machine, short against any drain.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -425,7 +428,13 @@ impl<R: Fn(Report)> Pump<R> {
     fn wait_for_events(&mut self) {
         self.out_watch.set(&self.out, &self.epoll);
         self.aside_watch.set(&self.aside, &self.epoll);
-        let timeout = if self.out.is_fresh() { EpollTimeout::ZERO } else { EpollTimeout::NONE };
+        let timeout = if self.out.is_fresh() {
+            EpollTimeout::ZERO
+        } else if self.out.is_failing() && !self.out.is_empty() {
+            RETRY.into()
+        } else {
+            EpollTimeout::NONE
+        };
         let count = match self.epoll.wait(&mut self.events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,

@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::harness::{
-    Run, Setup, Stdout, Supervise, Transcript, children_of, eventually, is_alive, send, state,
+    Run, Setup, Stdout, Supervise, Transcript, can_make_pid_namespaces, children_of, eventually, is_alive,
+    send, state,
 };
 
 /// A supervisor in the background; stopped when the test is over.
@@ -120,6 +121,74 @@ fn wrong_input_is_told_in_the_foreground_and_starts_nothing() {
     let mut run = Supervise::with("web: chaos sleep 1h\n").args(["-D", "--log-file", "none/log"]).start();
     let seen = run.ends_with(1);
     assert!(seen.err_text().contains("the log file `none/log` cannot be opened"), "{seen}");
+}
+
+/// A small disk.
+const SMALL: usize = 64 << 10;
+
+/// Lines of 1 KiB: twice as many as there is room for on it, and not so many that any is dropped.
+const FLOOD: usize = 128;
+
+/// What a supervisor has said so far.
+fn events(socket: &Path) -> String {
+    let mut answer = String::new();
+    if let Ok(mut socket) = UnixStream::connect(socket) {
+        socket.write_all(b"GET /v1/events HTTP/1.0\r\n\r\n").unwrap();
+        socket.read_to_string(&mut answer).unwrap();
+    }
+    answer
+}
+
+#[test]
+fn fault_19_a_full_disk_is_said_once_and_every_line_is_written_when_there_is_room_again() {
+    // A disk of its own, for which one has to be root.
+    if !can_make_pid_namespaces() {
+        return;
+    }
+    let small = "mkdir small && mount -t tmpfs -o size=64k none small && exec \"$@\"";
+    let start = Supervise::with(format!("web: chaos gate go blocks {FLOOD} 1000 x say all gate end\n"))
+        .gate("go")
+        .gate("end")
+        .under(["unshare", "--mount", "sh", "-c", small, "sh"])
+        .args(["-D", "--log-file", "small/log", "--socket", "control"]);
+    let background = Background::of(&start);
+    let log = Path::new("/proc")
+        .join(background.pid.to_string())
+        .join("root")
+        .join(start.directory().app("small/log").strip_prefix("/").expect("it begins at the root"));
+    start.directory().open_gate("go");
+    let socket = start.directory().app("control");
+    eventually(
+        "the full disk",
+        || events(&socket).contains("\"write_failed\"").then_some(()),
+        || events(&socket),
+    );
+    // Whoever looks after disks takes away what fills it. What is full is not written to meanwhile.
+    let mut taken = Vec::new();
+    let mut take = || {
+        let mut text = fs::read(&log).unwrap_or_default();
+        let is_full = text.len() >= SMALL;
+        if is_full {
+            fs::OpenOptions::new().write(true).truncate(true).open(&log).expect("it is ours");
+        }
+        let all = String::from_utf8_lossy(&text).contains("\"message\":\"all\"");
+        if is_full || all {
+            taken.append(&mut text);
+        }
+        all.then_some(())
+    };
+    eventually("everything, little by little", &mut take, || events(&socket));
+    let lines = taken;
+    let text = String::from_utf8(lines).expect("text");
+    let blocks = text.lines().filter(|line| line.contains(&"x".repeat(1000))).count();
+    let whole = text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    assert!(whole && blocks == FLOOD, "{blocks} of {FLOOD}");
+    // Once for each time that it was full.
+    let said = events(&socket).matches("\"write_failed\"").count();
+    assert!((1..=FLOOD * 1200 / SMALL + 1).contains(&said), "said {said} times: {}", events(&socket));
+    assert!(!events(&socket).contains("\"dropped\""), "{}", events(&socket));
+    start.directory().open_gate("end");
+    is_gone(&background.run);
 }
 
 #[test]
