@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use super::link::Miss;
 use crate::client::BAD_INPUT;
 use crate::client::terminal::printable;
@@ -77,6 +79,9 @@ impl From<io::Error> for Trouble {
     }
 }
 
+/// So many places there are for the socket of one user.
+const OWN_PLACES: usize = 3;
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,8 +91,16 @@ impl fmt::Display for Trouble {
                     None => write!(f, "no supervisor is running here")?,
                 }
                 write!(f, ": start one with `supervise start`")?;
-                for (socket, miss) in tried {
-                    write!(f, "\n  tried: {}: {miss}", socket.display())?;
+                let mut passed_over = 0;
+                for (at, (socket, miss)) in tried.iter().enumerate() {
+                    match miss {
+                        // Root tries those of every user.
+                        Miss::System(Errno::ENOENT | Errno::ENOTDIR) if at >= OWN_PLACES => passed_over += 1,
+                        miss => write!(f, "\n  tried: {}: {miss}", socket.display())?,
+                    }
+                }
+                if passed_over > 0 {
+                    write!(f, "\n  tried: {passed_over} places of other users: not there")?;
                 }
                 if procfile.is_none() && tried.is_empty() {
                     let places: Vec<String> =
@@ -131,5 +144,24 @@ impl fmt::Display for Running {
             Some(home) => write!(f, "   (started in {})", home.display()),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_of_other_users_are_counted_and_whoever_refuses_there_is_named() {
+        let place = |user: u32| PathBuf::from(format!("/tmp/supervise-{user}/a.sock"));
+        let mut tried: Vec<_> = (0..20).map(|user| (place(user), Miss::System(Errno::ENOENT))).collect();
+        tried[7].1 = Miss::System(Errno::ECONNREFUSED);
+        let nobody = Trouble::Nobody { procfile: None, tried, places: Vec::new(), others: Vec::new() };
+        let said = nobody.to_string();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 6, "{said}");
+        assert_eq!(lines[3], "  tried: /tmp/supervise-2/a.sock: not there");
+        assert_eq!(lines[4], "  tried: /tmp/supervise-7/a.sock: nobody listens any more");
+        assert_eq!(lines[5], "  tried: 16 places of other users: not there");
     }
 }
