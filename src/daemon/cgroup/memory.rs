@@ -43,6 +43,9 @@ struct Level {
 /// The limit of a cgroup of version 1 without one is the largest number of whole pages; no machine has half of that.
 const NO_LIMIT: u64 = 1 << 62;
 
+/// Pages are counted some at a time: who had come so near to a limit, in bytes, had reached it.
+const NEAR: u64 = 1 << 20;
+
 /// The smallest limit that holds for us, in bytes.
 pub(super) fn limit(place: &Place) -> Option<u64> {
     let unified = place.unified.iter().flat_map(Seat::way_up).filter_map(limit_of);
@@ -126,11 +129,16 @@ impl Counter {
                 }
                 hit
             }
-            // Who was never at its limit was not killed for it.
+            // Who was never at its limit was not killed for it. Where swap is limited as well, as docker does, no failure is
+            // counted, but how near it came.
             Scope::Legacy(directory) => {
-                let failures = fs::read_to_string(directory.join("memory.failcnt")).ok();
-                let failures: u64 = failures.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-                legacy_limit(directory).filter(|_| failures > 0)
+                let number = |file: &str| -> Option<u64> {
+                    fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok()
+                };
+                let limit = legacy_limit(directory);
+                let has_failed = number("memory.failcnt").is_some_and(|failures| failures > 0);
+                let most = number("memory.max_usage_in_bytes").unwrap_or(0);
+                limit.filter(|limit| has_failed || most.saturating_add(NEAR) >= *limit)
             }
             Scope::Machine => None,
         };

@@ -35,10 +35,14 @@ impl Cgroup {
         }
     }
 
-    /// One of version 1 with so much memory.
+    /// One of version 1 with so much memory, and no swap beside it where that can be limited: as docker makes them.
     pub(crate) fn with_memory(bytes: u64) -> Option<Cgroup> {
         let cgroup = Cgroup::below("/sys/fs/cgroup/memory")?;
-        cgroup.set("memory.limit_in_bytes", &bytes.to_string());
+        for limit in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
+            if cgroup.directory.join(limit).exists() {
+                cgroup.set(limit, &bytes.to_string());
+            }
+        }
         Some(cgroup)
     }
 
