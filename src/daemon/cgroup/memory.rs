@@ -24,7 +24,7 @@ pub(super) struct Counter {
 /// Whose processes a counter counts, and how it is told what there was too little of.
 #[derive(Debug)]
 enum Scope {
-    /// Those of a cgroup of version 2 and below; the limits on the way up from it, the lowest first.
+    /// Those of a cgroup of version 2 and below; who may have a limit on the way up from it, the lowest first.
     Unified(Vec<Level>),
     /// Those of a cgroup of version 1, and its directory.
     Legacy(PathBuf),
@@ -32,7 +32,7 @@ enum Scope {
     Machine,
 }
 
-/// A cgroup of version 2 with a limit.
+/// A cgroup of version 2. A limit can be set, or changed, at any time (`docker update`, `systemctl set-property`).
 #[derive(Debug)]
 struct Level {
     directory: PathBuf,
@@ -85,9 +85,8 @@ impl Counter {
 
     /// That of a cgroup of version 2.
     pub(super) fn unified(seat: &Seat) -> Option<Counter> {
-        let levels = seat.way_up().filter(|directory| limit_of(directory).is_some());
-        let levels =
-            levels.map(|directory| Level { directory: directory.to_owned(), reached: reached(directory) });
+        let level = |directory: &Path| Level { directory: directory.to_owned(), reached: reached(directory) };
+        let levels = seat.way_up().map(level);
         Counter::open(&seat.directory.join("memory.events"), Scope::Unified(levels.collect()))
     }
 
@@ -177,6 +176,25 @@ mod tests {
             [Some(3), Some(4), None]
         );
         assert_eq!(field("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", "oom_kill"), Some(7));
+    }
+
+    #[test]
+    fn a_limit_that_was_set_while_we_ran_is_the_one_that_was_reached() {
+        let directory = std::env::temp_dir().join(format!("supervise-memory-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a place for files");
+        let set = |file: &str, text: &str| fs::write(directory.join(file), text).expect("it is ours");
+        set("memory.max", "max\n");
+        set("memory.events", "oom 0\noom_kill 0\n");
+        let mut counter = Counter::unified(&Seat::top(&directory)).expect("it can be read");
+        set("memory.max", "67108864\n");
+        set("memory.events", "oom 1\noom_kill 1\n");
+        let seen = (counter.rise(), counter.why());
+        // The limit was not reached again: it was the machine's own end.
+        set("memory.events", "oom 1\noom_kill 2\n");
+        let then = (counter.rise(), counter.why());
+        fs::remove_dir_all(&directory).expect("it is ours");
+        assert_eq!(seen, (1, OutOfMemory::Limit { bytes: 64 << 20 }));
+        assert_eq!(then, (1, OutOfMemory::Machine));
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Seat {
         })
     }
 
+    /// One above which nothing can be seen.
+    #[cfg(test)]
+    pub(super) fn top(directory: &Path) -> Seat {
+        Seat { directory: directory.to_owned(), top: directory.to_owned(), name: PathBuf::from("/") }
+    }
+
     /// Its directory, the one above, and so on to the highest that can be seen.
     pub(super) fn way_up(&self) -> impl Iterator<Item = &Path> {
         self.directory.ancestors().take_while(|directory| directory.starts_with(&self.top))
