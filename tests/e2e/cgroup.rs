@@ -146,6 +146,28 @@ fn descendants_that_may_stay_keep_their_cell_and_the_next_start_removes_it() {
 }
 
 #[test]
+fn what_those_that_may_stay_have_made_in_their_cell_is_theirs() {
+    let Some(cgroup) = Cgroup::delegated() else { return };
+    let supervise = Supervise::with("job: chaos fork pid left sleep 1h end gate gate\n")
+        .gate("gate")
+        .spec("formation:\n  job: { leftovers: leave }\n")
+        .setup(Setup::Join(cgroup.members_fd()));
+    let mut run = supervise.start();
+    let left = run.pid_said("job.1", "left");
+    let theirs = format!("{}/theirs", cgroup.cells()[0]);
+    cgroup.make(&theirs);
+    run.directory().open_gate("gate");
+    run.ends_leaving(0);
+    assert!(cgroup.is_empty(&theirs), "its instance's end did not take it away");
+    let mut run =
+        Supervise::with("web: chaos say up sleep 1h\n").setup(Setup::Join(cgroup.members_fd())).start();
+    run.line("web.1", "up");
+    run.is_stopped();
+    assert!(cgroup.is_empty(&theirs), "nor did the next start");
+    assert!(is_alive(left));
+}
+
+#[test]
 fn where_a_child_cannot_be_born_in_its_cell_it_goes_there_itself() {
     let Some(cgroup) = Cgroup::delegated() else { return };
     if !can_judge() {

@@ -247,11 +247,19 @@ fn remove(directory: &Path) -> bool {
     match fs::remove_dir(directory) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        // What is empty below belongs to whoever lives beside it.
+        Err(_) if is_populated(directory) => false,
         Err(_) => {
             let below = below(directory);
             !below.is_empty() && below.iter().all(|below| remove(below)) && fs::remove_dir(directory).is_ok()
         }
     }
+}
+
+/// Whether anybody lives in it or below.
+fn is_populated(directory: &Path) -> bool {
+    fs::read_to_string(directory.join("cgroup.events"))
+        .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
 fn below(directory: &Path) -> Vec<PathBuf> {
