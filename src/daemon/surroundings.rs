@@ -58,11 +58,14 @@ fn blind() -> Option<String> {
 fn born_elsewhere() -> io::Result<()> {
     let link = |name| format!("/proc/self/ns/{name}");
     let theirs = link("pid_for_children");
-    // As long as nobody was born into it, there is nothing to be read.
-    let no_init = fs::read_link(&theirs).is_err() && fs::symlink_metadata(&theirs).is_ok();
-    let another = fs::read_link(&theirs)
-        .is_ok_and(|theirs| fs::read_link(link("pid")).is_ok_and(|ours| ours != theirs));
-    if no_init || another {
+    let is_another = match fs::read_link(&theirs) {
+        Ok(theirs) => fs::read_link(link("pid")).is_ok_and(|ours| ours != theirs),
+        // As long as nobody was born into it, there is nothing to be read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::symlink_metadata(&theirs).is_ok(),
+        // A sandbox lets nobody read it: that says nothing.
+        Err(_) => false,
+    };
+    if is_another {
         return Err(io::Error::other(
             "our processes would live in another pid namespace, and end with the first of them; \
              with `unshare --pid` use `--fork`, too",

@@ -127,6 +127,23 @@ fn without_dev_null_nothing_is_started_and_it_is_said_what_is_missing() {
     assert!(seen.err_text().contains("mount a /dev"), "{seen}");
 }
 
+/// The calls that read where a link leads.
+#[cfg(target_arch = "x86_64")]
+const LINKS: &[libc::c_long] = &[libc::SYS_readlink, libc::SYS_readlinkat];
+/// Newer processors have only one.
+#[cfg(not(target_arch = "x86_64"))]
+const LINKS: &[libc::c_long] = &[libc::SYS_readlinkat];
+
+#[test]
+fn where_no_link_can_be_read_nothing_is_taken_for_a_namespace_without_init() {
+    if !can_judge() {
+        return;
+    }
+    let mut run = Supervise::with("web: chaos say up sleep 1h\n").judged(refusing(LINKS)).start();
+    run.line("web.1", "up");
+    run.is_stopped();
+}
+
 /// A user that /etc/passwd does not have, each time another one.
 fn nobody() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
