@@ -107,17 +107,35 @@ impl Inherited {
         {
             tracing::debug!(%error, "the limit of open files stays at {soft}");
         }
-        for fd in open_descriptors().into_iter().filter(|fd| *fd > 2) {
-            // SAFETY: fcntl on a number; a wrong one fails with EBADF, which is fine: it is closed.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        // Every descriptor but the first three in one go (close_range(2), Linux 5.11).
+        // SAFETY: it changes flags of descriptors, and closes none.
+        let all = unsafe {
+            libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        };
+        if all != 0 {
+            for fd in open_descriptors(soft) {
+                // SAFETY: fcntl on a number; a wrong one fails with EBADF, which is fine: it is closed.
+                unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
         }
     }
 }
 
-/// Our open descriptors; none where /proc is not there.
-fn open_descriptors() -> Vec<RawFd> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+/// The descriptor after stdin, stdout and stderr.
+const FIRST: RawFd = 3;
+
+/// Where nobody tells which descriptors are open, so many are tried: 10 ms at most.
+const TRIED: RawFd = 65_536;
+
+/// Our open descriptors from [`FIRST`] on; without /proc whatever could be one below this limit.
+fn open_descriptors(limit: u64) -> Vec<RawFd> {
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => {
+            let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            numbers.filter(|fd| *fd >= FIRST).collect()
+        }
+        Err(_) => (FIRST..RawFd::try_from(limit).unwrap_or(TRIED).min(TRIED)).collect(),
+    }
 }
 
 /// Whether SIGPIPE was ignored before Rust's runtime ignored it.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use supervise::api::place::project;
 
 use crate::harness::{
-    Call, Caller, Judge, Run, Supervise, Verdict, can_judge, can_make_pid_namespaces, is_alive, send,
+    Call, Caller, Judge, Run, Setup, Supervise, Verdict, can_judge, can_make_pid_namespaces, is_alive, send,
 };
 
 /// A sandbox that refuses these calls to the supervisor and its newborn, as container engines do that are older than a call.
@@ -141,6 +141,26 @@ fn where_no_link_can_be_read_nothing_is_taken_for_a_namespace_without_init() {
     }
     let mut run = Supervise::with("web: chaos say up sleep 1h\n").judged(refusing(LINKS)).start();
     run.line("web.1", "up");
+    run.is_stopped();
+}
+
+#[test]
+fn without_proc_no_descriptor_that_we_were_started_with_is_passed_on() {
+    let Some(wrapper) = in_mounts("umount -l /proc") else { return };
+    let inheriting = |wrapper: Vec<String>| {
+        Supervise::with("web: (: <&9) 2>/dev/null && echo open || echo closed; exec sleep 1h\n")
+            .setup(Setup::Open(9))
+            .under(wrapper)
+    };
+    let mut run = inheriting(wrapper.clone()).start();
+    run.line("web.1", "closed");
+    run.is_stopped();
+    if !can_judge() {
+        return;
+    }
+    // Before Linux 5.11 there is nothing but to try each number.
+    let mut run = inheriting(wrapper).judged(refusing(&[libc::SYS_close_range])).start();
+    run.line("web.1", "closed");
     run.is_stopped();
 }
 
