@@ -20,6 +20,8 @@ pub(super) struct Stat {
     pub(super) parent: i32,
     pub(super) group: i32,
     session: i32,
+    /// As the kernel has them (sched.h).
+    flags: u32,
     /// In clock ticks since boot: with the pid it names a process for good.
     pub(super) start: u64,
 }
@@ -41,10 +43,11 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        // Fields 20 and 22 of the line, and the session was the sixth.
-        let threads = fields.nth(13)?.parse().ok()?;
+        // Fields 9, 20 and 22 of the line, and the session was the sixth.
+        let flags = fields.nth(2)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        Some(Stat { pid, name, state, threads, parent, group, session, start })
+        Some(Stat { pid, name, state, threads, parent, group, session, flags, start })
     }
 
     /// Whether it is more than a zombie.
@@ -54,6 +57,13 @@ impl Stat {
             b'Z' => self.threads > 1,
             _ => true,
         }
+    }
+
+    /// Whether a signal is its end: the kernel takes it apart, or has.
+    pub(super) fn killed(&self) -> bool {
+        /// `PF_SIGNALED`: killed by a signal.
+        const SIGNALED: u32 = 0x400;
+        self.flags & SIGNALED != 0
     }
 
     /// Whether both are the same process, not only the same number.
@@ -212,6 +222,16 @@ mod tests {
             Stat::parse(text.as_bytes()).expect("a stat line").alive()
         };
         assert_eq!([line("S", 1), line("Z", 1), line("Z", 2), line("X", 0)], [true, false, true, false]);
+    }
+
+    #[test]
+    fn who_is_being_killed_is_told_by_its_flags() {
+        // One of each from a machine: asleep, killed with SIGKILL, ended by itself.
+        let killed = |flags: u32| {
+            let text = format!("42 (a) S 1 40 39 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 1 0 9 1\n");
+            Stat::parse(text.as_bytes()).expect("a stat line").killed()
+        };
+        assert_eq!([killed(4_194_304), killed(4_195_588), killed(4_194_316)], [false, true, false]);
     }
 
     #[test]

@@ -71,6 +71,70 @@ fn fault_63_a_worker_that_leads_nothing_and_was_killed_for_memory_is_said_when_s
 }
 
 #[test]
+fn fault_63_a_leader_that_takes_long_to_be_taken_apart_is_still_the_one_that_was_killed_for_memory() {
+    let Some(cgroup) = Cgroup::with_memory(64 * MIB) else { return };
+    let mut run = Supervise::with(
+        "hog: chaos gate eat eat 200\njob: chaos gate end\nlast: chaos gate end sleep 2500ms\nweb: chaos sleep 1h\n",
+    )
+    .gate("eat")
+    .gate("end")
+    .args(["--restart", "never"])
+    .spec("defaults: { essential: false }\n")
+    .setup(Setup::Join(cgroup.members_fd()))
+    .start();
+    let hog = i32::try_from(run.event("started", "hog.1").number("pid")).expect("a pid is small");
+    for slot in ["job.1", "last.1", "web.1"] {
+        run.event("started", slot);
+    }
+    let held = Held::when_it_ends(hog);
+    run.directory().open_gate("eat");
+    held.wait();
+    // That one ends has us look at the counter; the other's end comes long after we lost patience.
+    run.directory().open_gate("end");
+    run.event("exited", "job.1");
+    run.event("exited", "last.1");
+    drop(held);
+    let exited = run.event("exited", "hog.1");
+    assert_eq!(exited.json["reason"], "oom", "{}", exited.json);
+    let seen = run.is_stopped();
+    assert!(seen.events("oom", "").is_empty(), "it was the leader: {seen}");
+}
+
+/// A process that stops where it would end, as one does of which there is much to be put away (ptrace(2)).
+struct Held(i32);
+
+impl Held {
+    fn when_it_ends(pid: i32) -> Held {
+        let nothing: *const libc::c_void = std::ptr::null();
+        let stop_at_exit = libc::PTRACE_O_TRACEEXIT as usize;
+        // SAFETY: it reads and writes no memory of ours.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, nothing, stop_at_exit) };
+        assert_eq!(seized, 0, "root may: {}", std::io::Error::last_os_error());
+        Held(pid)
+    }
+
+    /// Until it stands there.
+    fn wait(&self) {
+        let exit = libc::SIGTRAP | (libc::PTRACE_EVENT_EXIT << 8);
+        let stands = || {
+            let mut status = 0;
+            // SAFETY: the status is ours to be written over.
+            let found = unsafe { libc::waitpid(self.0, &raw mut status, libc::__WALL | libc::WNOHANG) };
+            (found == self.0 && status >> 8 == exit).then_some(())
+        };
+        eventually("its end", stands, || format!("{} goes on", self.0));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let nothing: *const libc::c_void = std::ptr::null();
+        // SAFETY: as above. Where it is gone there is nothing to be let go.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, nothing, nothing) };
+    }
+}
+
+#[test]
 fn fault_05_whoever_has_forgotten_whose_it_is_is_known_by_its_cell() {
     let Some(cgroup) = Cgroup::delegated() else { return };
     let mut run = Supervise::with(TWO).setup(Setup::Join(cgroup.members_fd())).start();

@@ -4,6 +4,7 @@ use crate::api::{ExitStatus, InstanceId, Signal};
 
 use super::super::Fact;
 use super::super::cgroup;
+use super::super::proc::Stat;
 use super::{Host, say};
 
 impl Host {
@@ -34,8 +35,10 @@ impl Host {
     /// again when we must have.
     pub(in super::super) fn look_at_memory(&mut self) {
         let waits = self.family.cgroups.look();
-        let losses = self.family.cgroups.losses();
-        say(&self.stream, losses);
+        if !(waits && self.any_leader_killed()) {
+            let losses = self.family.cgroups.losses();
+            say(&self.stream, losses);
+        }
         let is_awaited = self.next_look.as_ref().is_some_and(|look| !look.is_finished());
         if waits && !is_awaited {
             let facts = self.facts.clone();
@@ -45,5 +48,12 @@ impl Host {
                 let _ = facts.send(Fact::Memory).await;
             }));
         }
+    }
+
+    /// Whether the kernel is taking a leader apart, or we have not looked after it yet: of one that had many gigabytes that takes
+    /// seconds, and it may be the one that was killed.
+    fn any_leader_killed(&self) -> bool {
+        let leaders = self.family.led().into_iter().map(|kin| kin.leader.raw());
+        leaders.filter_map(Stat::of).any(|stat| stat.killed())
     }
 }
