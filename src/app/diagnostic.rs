@@ -188,7 +188,8 @@ fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
 }
 
 /// ``did you mean `web`? `` where a known word is near, and in any case the known words after `what`.
-pub(super) fn did_you_mean<'a>(word: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let listed: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
     let listed = format!("{what}: {}", listed.join(", "));

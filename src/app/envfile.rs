@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
@@ -33,17 +33,56 @@ impl fmt::Debug for Assignment {
 /// Finds the value of a variable for `--env-expand`, given those of this file so far.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str, &[Assignment]) -> Option<OsString>;
 
-/// Reads the text of an env file; with `expand`, `$NAME` and `${NAME}` outside single quotes are replaced.
+/// What is more than the bytes that stand there.
+#[derive(Clone, Copy)]
+pub(super) enum Escapes<'a> {
+    /// Backslashes in double quotes; with a look-up, `$NAME` and `${NAME}` outside single quotes, too.
+    Usual(Option<Lookup<'a>>),
+    /// Backslashes in double quotes, `\r` among them: what [`write`] writes.
+    Kept,
+}
+
+/// Writes an env file that reads back byte for byte as [`Escapes::Kept`]. Names are such that a shell could set them, values are
+/// without NUL, as those of every environment.
+#[must_use]
+pub fn write(variables: &[(String, OsString)]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in variables {
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b"=\"");
+        for byte in value.as_bytes() {
+            match byte {
+                b'\n' => text.extend_from_slice(b"\\n"),
+                b'\r' => text.extend_from_slice(b"\\r"),
+                b'\\' | b'"' => text.extend([b'\\', *byte]),
+                plain => text.push(*plain),
+            }
+        }
+        text.extend_from_slice(b"\"\n");
+    }
+    text
+}
+
+/// Reads the text of an env file as users write them; with `expand`, `$NAME` and `${NAME}` outside single quotes are replaced.
+///
+/// # Errors
+/// As those of [`read`].
+#[cfg(test)]
+fn parse(path: &Path, text: &[u8], expand: Option<Lookup<'_>>) -> Result<Vec<Assignment>, Diagnostics> {
+    read(path, text, Escapes::Usual(expand))
+}
+
+/// Reads the text of an env file.
 ///
 /// # Errors
 /// All of them, up to a quote that is never closed: what follows it may be anything.
-pub(super) fn parse(
-    path: &Path,
-    text: &[u8],
-    expand: Option<Lookup<'_>>,
-) -> Result<Vec<Assignment>, Diagnostics> {
+pub(super) fn read(path: &Path, text: &[u8], escapes: Escapes<'_>) -> Result<Vec<Assignment>, Diagnostics> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = Reader { rest: text, line: 1 };
+    let (expand, has_cr) = match escapes {
+        Escapes::Usual(expand) => (expand, false),
+        Escapes::Kept => (None, true),
+    };
+    let mut reader = Reader { rest: text, line: 1, has_cr };
     let mut assignments = Vec::new();
     let mut errors = Diagnostics::default();
     while !reader.rest.is_empty() {
@@ -116,6 +155,8 @@ struct Reader<'a> {
     rest: &'a [u8],
     /// Of the next byte, from 1.
     line: usize,
+    /// Whether `\r` in double quotes is a carriage return.
+    has_cr: bool,
 }
 
 type Pair = (String, Vec<u8>);
@@ -198,6 +239,11 @@ impl Reader<'_> {
             index += 1;
             match (byte, escaped) {
                 (b'"', _) => break,
+                (b'\\', Some(b'r')) if self.has_cr => {
+                    index += 1;
+                    pieces.push(Piece::Open(unix_newlines(&std::mem::take(&mut open))));
+                    pieces.push(Piece::Escaped(b'\r'));
+                }
                 (b'\\', Some(code @ (b'n' | b't' | b'\\' | b'"' | b'$'))) => {
                     index += 1;
                     pieces.push(Piece::Open(unix_newlines(&std::mem::take(&mut open))));
@@ -325,13 +371,13 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Diagnostics> {
+    fn pairs(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Diagnostics> {
         let assignments = parse(Path::new(".env"), text, None)?;
         Ok(assignments.into_iter().map(|found| (found.name, found.value.into_vec())).collect())
     }
 
     fn value(text: &str) -> String {
-        let found = read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+        let found = pairs(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}: {errors}"));
         let (name, value) = found.last().unwrap_or_else(|| panic!("nothing in {text}"));
         format!("{name}={}", String::from_utf8_lossy(value))
     }
@@ -429,7 +475,7 @@ mod tests {
             (0, "A='hunter2\rB'\n", 1, "a carriage return in the value of `A`"),
             (0, "A=hunter2\0", 1, "NUL byte in the value of `A`"),
         ] {
-            let errors = read(text.as_bytes()).expect_err(text);
+            let errors = pairs(text.as_bytes()).expect_err(text);
             assert_eq!(errors.len(), 1, "row {row}: {errors}");
             let error = errors.iter().next().expect("one");
             assert_eq!(error.place, Place::Line(".env".into(), line), "row {row}: {text:?}");
@@ -440,7 +486,7 @@ mod tests {
 
     #[test]
     fn every_bad_line_is_named_in_one_run_and_the_line_after_a_quote_is_right() {
-        let errors = read(b"# c\n\nA\nB='1\n2\n3'\nC-D=1\nE=\"x\" y\n").expect_err("three are bad");
+        let errors = pairs(b"# c\n\nA\nB='1\n2\n3'\nC-D=1\nE=\"x\" y\n").expect_err("three are bad");
         let places: Vec<&Place> = errors.iter().map(|error| &error.place).collect();
         assert_eq!(places, [3, 7, 8].map(|line| Place::Line(".env".into(), line)).iter().collect::<Vec<_>>());
         let lines: Vec<usize> = parse(Path::new("e"), b"A=1\nB='\n\n'\nC=2", None)
@@ -454,7 +500,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf_8_are_kept() {
         assert_eq!(
-            read(b"A=\xff\xfe b\nB=\"\xff\"\n").expect("values may be any bytes"),
+            pairs(b"A=\xff\xfe b\nB=\"\xff\"\n").expect("values may be any bytes"),
             [("A".to_owned(), b"\xff\xfe b".to_vec()), ("B".to_owned(), b"\xff".to_vec()),]
         );
     }
@@ -506,13 +552,30 @@ mod tests {
             // They take a `#` right after `=` for a comment; a colour is a value to us.
             let colours = lines.iter().any(|line| line.split_once('=').is_some_and(|(_, v)| v.trim().starts_with('#')));
             if let (Ok(theirs), false) = (theirs, colours) {
-                let ours: Vec<(String, String)> = read(text.as_bytes())
+                let ours: Vec<(String, String)> = pairs(text.as_bytes())
                     .expect("they can read it")
                     .into_iter()
                     .map(|(name, value)| (name, String::from_utf8(value).expect("it was UTF-8")))
                     .collect();
                 prop_assert_eq!(ours, theirs, "{}", text);
             }
+        }
+
+        #[test]
+        fn what_we_write_reads_back_byte_for_byte(
+            values in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(1..=255_u8, 0..20),
+                    prop::collection::vec(prop::sample::select(&b"\\\"'$#={}nrt \t\r\n\xffA"[..]), 0..12),
+                ],
+                0..5,
+            ),
+        ) {
+            let named = |(index, value): (usize, Vec<u8>)| (format!("V{index}"), OsString::from_vec(value));
+            let variables: Vec<(String, OsString)> = values.into_iter().enumerate().map(named).collect();
+            let read = super::read(Path::new("config.env"), &write(&variables), Escapes::Kept).expect("it is ours");
+            let read: Vec<(String, OsString)> = read.into_iter().map(|found| (found.name, found.value)).collect();
+            prop_assert_eq!(read, variables);
         }
     }
 }

@@ -99,6 +99,12 @@ pub enum Stronger {
 }
 
 impl Sources {
+    /// The same, with another order.
+    #[must_use]
+    pub(super) fn ranked(&self, stronger: Stronger) -> Sources {
+        Sources { stronger, ..self.clone() }
+    }
+
     /// What a type gets before anything is injected, given `defaults.env` and its own `env`.
     #[must_use]
     pub(super) fn environment(&self, defaults: &[(String, String)], own: &[(String, String)]) -> Environment {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::api::TypeName;
 
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
-use super::envfile::{self, Assignment};
+use super::envfile::{self, Assignment, Escapes};
 use super::environment::{Sources, Stronger};
 use super::formation::Selection;
 use super::ports::{Base, First, Ports};
+use super::release::Identity;
 use super::settings::{Port, Settings};
 use super::spec::Spec;
 use super::{Origin, app_json};
@@ -45,6 +46,8 @@ pub struct Inputs {
     pub flags: Settings,
     /// The environment we were started with.
     pub environment: Vec<(OsString, OsString)>,
+    /// Which release these files are; none: a directory that is run as it is.
+    pub identity: Option<Identity>,
 }
 
 /// Whether `$NAME` in an env file is replaced.
@@ -55,6 +58,9 @@ pub enum Expansion {
     Literal,
     /// Outside single quotes.
     Expand,
+    /// Never, in a file that we wrote ourselves, as a release keeps its config: double quotes know `\r`, too, so that any value
+    /// comes back as it was.
+    Kept,
 }
 
 /// What becomes of a type that is named and is not in the Procfile.
@@ -150,19 +156,23 @@ impl Inputs {
         spec
     }
 
+    /// Where the spec is, where there is one.
+    pub(super) fn spec_file(&self, procfile: &Path) -> Option<PathBuf> {
+        let beside = |name| procfile.with_file_name(name);
+        let candidates = [beside("supervise.yml"), beside("app.json")];
+        match &self.spec {
+            Some(spec) => Some(self.at(spec)),
+            None => candidates.into_iter().find(|path| is_there(path)),
+        }
+    }
+
     fn find_spec(
         &self,
         procfile: &Path,
         known: Option<&[TypeName]>,
     ) -> Result<(FoundSpec, Diagnostics), Diagnostics> {
-        let beside = |name| procfile.with_file_name(name);
-        let candidates = [beside("supervise.yml"), beside("app.json")];
-        let found = match &self.spec {
-            Some(spec) => Some(self.at(spec)),
-            None => candidates.into_iter().find(|path| is_there(path)),
-        };
-        let Some(path) = found else {
-            let misnamed = beside("supervise.yaml");
+        let Some(path) = self.spec_file(procfile) else {
+            let misnamed = procfile.with_file_name("supervise.yaml");
             if is_there(&misnamed) {
                 let error = Diagnostic::new(Place::File(misnamed), "a spec with this name is not looked for");
                 return Err(error.with_help("rename it to `supervise.yml`, or name it with `--spec`").into());
@@ -192,12 +202,13 @@ impl Inputs {
         };
         for path in paths {
             let lookup = |name: &str, earlier: &[Assignment]| sources.lookup(name, earlier);
-            let expand: Option<envfile::Lookup<'_>> = match self.expansion {
-                Expansion::Literal => None,
-                Expansion::Expand => Some(&lookup),
+            let escapes = match self.expansion {
+                Expansion::Literal => Escapes::Usual(None),
+                Expansion::Expand => Escapes::Usual(Some(&lookup)),
+                Expansion::Kept => Escapes::Kept,
             };
             let read = diagnostic::read(&path, "env file").map_err(Diagnostics::from);
-            match read.and_then(|text| envfile::parse(&path, &text, expand)) {
+            match read.and_then(|text| envfile::read(&path, &text, escapes)) {
                 Ok(assignments) => sources.files.push((path, assignments)),
                 Err(found) => errors.extend(found),
             }
@@ -205,13 +216,15 @@ impl Inputs {
         sources
     }
 
-    /// `-p` > real PORT > PORT in a file > `defaults` of the spec > 5000.
+    /// `-p` > real PORT > PORT in a file > `defaults` of the spec > 5000. That the config of a release is stronger than the real
+    /// environment changes nothing here: it is the platform of today that gives out its port.
     pub(super) fn base(&self, sources: &Sources, spec: &Spec) -> Result<Base, Diagnostic> {
         let in_file = |port| Base { port, first: First::InFile };
         if let Ports::On { base: Some(port), .. } = self.ports {
             return Ok(in_file(port));
         }
-        let environment = sources.environment(&spec.defaults.env, &[]);
+        let stronger = if self.identity.is_some() { Stronger::Real } else { sources.stronger };
+        let environment = sources.ranked(stronger).environment(&spec.defaults.env, &[]);
         let Some(variable) = environment.get("PORT").filter(|_| self.ports != Ports::Off) else {
             return Ok(in_file(match spec.defaults.port {
                 Some(Port::Base(port)) => port,

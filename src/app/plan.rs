@@ -10,6 +10,7 @@ use super::inputs::{FoundSpec, Inputs};
 use super::order;
 use super::ports::{self, Base, Ports};
 use super::procfile::{self, Entry};
+use super::release::Identity;
 use super::settings::{Port, Settings};
 use super::spec::Spec;
 use super::spot::Spots;
@@ -103,9 +104,11 @@ fn resolve(inputs: &Inputs, need: Procfile) -> Result<Release, Diagnostics> {
     let services = attach::services(&spec.services, &attached, &environment);
     let types = complete(types, &counts, &ports, attached);
     remarks.extend(announce(&types, &counts));
-    // The file was just read: it can only have gone away since.
-    let procfile = file.canonicalize().unwrap_or(file);
-    Ok(Release { id: "dev".to_owned(), procfile, root, types, environment, services, control: None, remarks })
+    let Identity { id, fingerprint, project: procfile } = inputs.identity.clone().unwrap_or_else(|| {
+        // The file was just read: it can only have gone away since.
+        Identity::of_directory(file.canonicalize().unwrap_or(file))
+    });
+    Ok(Release { id, fingerprint, procfile, root, types, environment, services, control: None, remarks })
 }
 
 impl Diagnostics {

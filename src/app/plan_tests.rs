@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::ports::Ports;
-use super::{Expansion, Inputs, Release, Restart, Selection, Stronger, plan, plan_one_off};
+use super::{Expansion, Identity, Inputs, Release, Restart, Selection, Stronger, plan, plan_one_off};
 
 /// A directory with files, and what the user says about them.
 pub(super) struct Project {
@@ -548,4 +548,22 @@ fn who_comes_first_is_known_and_a_circle_is_told_once() {
         .file("supervise.yml", "defaults: { after: [beat] }\nformation: { beat: { after: [web] } }\n")
         .errors();
     assert!(errors.contains("web -> beat -> web would wait for each other"), "{errors}");
+}
+
+#[test]
+fn a_release_of_a_store_keeps_its_name_its_project_and_its_config_and_takes_the_port_of_today() {
+    let project = Project::new("web: x\n").file("config.env", "A=\"kept\\r\"\nPORT=\"3000\"\n");
+    let project = project.variable("A", "real").variable("PORT", "80").with(|inputs| {
+        inputs.env_files = vec!["config.env".into()];
+        (inputs.expansion, inputs.stronger) = (Expansion::Kept, Stronger::Files);
+        inputs.identity =
+            Some(Identity { id: "v4".into(), fingerprint: "0f".into(), project: "/p/Procfile".into() });
+    });
+    let release = project.release();
+    assert_eq!((release.id.as_str(), release.procfile.as_path()), ("v4", Path::new("/p/Procfile")));
+    assert_eq!(project.value("web", "SUPERVISE_RELEASE_ID").as_deref(), Some("0f"));
+    assert_eq!(project.value("web", "A").as_deref(), Some("kept\r"));
+    assert_eq!(project.ports(), "web=80");
+    let without = project.with(|inputs| inputs.environment.clear());
+    assert_eq!(without.ports(), "web=3000");
 }

@@ -10,9 +10,11 @@ use super::{Command, Confinement, Environment, Health, Limit, Listen, Origin, Po
 /// What runs: every entry of the Procfile with its count, policy, ports and environment.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Its number; `dev` for a directory that is run as it is.
+    /// Its number, `v4`; `dev` for a directory that is run as it is.
     pub id: String,
-    /// The Procfile's real path: it names the project.
+    /// The keyed hash of its build and config, which two numbers may share; `dev` for a directory that is run as it is.
+    pub fingerprint: String,
+    /// The Procfile's real path: it names the project. For a release of a store, that of the project it was made from.
     pub procfile: PathBuf,
     /// Where the children run.
     pub root: PathBuf,
@@ -27,6 +29,27 @@ pub struct Release {
     /// What the user should know before anything starts, in order: the formation, the ports, overridden variables ...
     pub remarks: Vec<Notice>,
 }
+
+/// Which release of a store it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its number: `v4`.
+    pub id: String,
+    /// The keyed hash of its build and config.
+    pub fingerprint: String,
+    /// The real path of the Procfile that the project has.
+    pub project: PathBuf,
+}
+
+impl Identity {
+    /// That of a directory which is run as it is.
+    pub(super) fn of_directory(procfile: PathBuf) -> Identity {
+        Identity { id: DEV.to_owned(), fingerprint: DEV.to_owned(), project: procfile }
+    }
+}
+
+/// What is no release of a store.
+const DEV: &str = "dev";
 
 /// One entry of the Procfile, resolved.
 #[derive(Clone, Debug)]
@@ -78,7 +101,7 @@ impl Release {
     pub fn common_environment(&self, process_type: &ProcessType) -> Environment {
         let mut environment = self.at_root(process_type.environment.clone());
         environment.set("SUPERVISE_TYPE", process_type.name.as_str(), Origin::Injected);
-        environment.set("SUPERVISE_RELEASE_ID", &self.id, Origin::Injected);
+        environment.set("SUPERVISE_RELEASE_ID", &self.fingerprint, Origin::Injected);
         if process_type.listen.is_some() {
             // LISTEN_PID is the instance's own (sd_listen_fds(3)): only whoever starts it can say that.
             environment.set("LISTEN_FDS", "1", Origin::Injected);
