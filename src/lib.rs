@@ -5,6 +5,7 @@
 //!
 //! * [`api`]: the words: names, signals, exit statuses, notices. What may be asked and said.
 //! * [`app`]: what should run, from text (Procfile, env files, spec) to one immutable release.
+//! * [`store`]: keeps releases: immutable, numbered, sealed.
 //! * [`supervisor`]: decides. Synchronous, no I/O, no clock: `handle(now, event) -> actions`.
 //! * [`stream`]: bytes of the children to tagged lines, on its own thread.
 //! * [`daemon`]: does: the loop, spawning, reaping, signals.
@@ -17,5 +18,6 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod store;
 pub mod stream;
 pub mod supervisor;

@@ -12,14 +12,15 @@ struct Source {
 }
 
 /// The rooms from the ground up, and which rooms each may import.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("api", &[]),
     ("app", &["api"]),
+    ("store", &["api", "app"]),
     ("supervisor", &["api", "app"]),
     ("stream", &["api", "app"]),
-    ("daemon", &["api", "app", "supervisor", "stream"]),
-    ("client", &["api", "app", "supervisor", "stream"]),
-    ("cli", &["api", "app", "supervisor", "stream", "daemon", "client"]),
+    ("daemon", &["api", "app", "store", "supervisor", "stream"]),
+    ("client", &["api", "app", "store", "supervisor", "stream"]),
+    ("cli", &["api", "app", "store", "supervisor", "stream", "daemon", "client"]),
 ];
 
 /// What the deciding room must never know of.

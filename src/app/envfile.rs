@@ -63,6 +63,15 @@ pub fn write(variables: &[(String, OsString)]) -> Vec<u8> {
     text
 }
 
+/// Reads what [`write`] has written.
+///
+/// # Errors
+/// Somebody else wrote it.
+pub fn read_kept(path: &Path, text: &[u8]) -> Result<Vec<(String, OsString)>, Diagnostics> {
+    let assignments = read(path, text, Escapes::Kept)?;
+    Ok(assignments.into_iter().map(|found| (found.name, found.value)).collect())
+}
+
 /// Reads the text of an env file as users write them; with `expand`, `$NAME` and `${NAME}` outside single quotes are replaced.
 ///
 /// # Errors
@@ -573,8 +582,7 @@ mod tests {
         ) {
             let named = |(index, value): (usize, Vec<u8>)| (format!("V{index}"), OsString::from_vec(value));
             let variables: Vec<(String, OsString)> = values.into_iter().enumerate().map(named).collect();
-            let read = super::read(Path::new("config.env"), &write(&variables), Escapes::Kept).expect("it is ours");
-            let read: Vec<(String, OsString)> = read.into_iter().map(|found| (found.name, found.value)).collect();
+            let read = read_kept(Path::new("config.env"), &write(&variables)).expect("it is ours");
             prop_assert_eq!(read, variables);
         }
     }

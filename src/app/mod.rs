@@ -41,7 +41,7 @@ mod yaml;
 
 pub use command::{Command, Form};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
-pub use envfile::write as write_env_file;
+pub use envfile::{read_kept as read_env_file, write as write_env_file};
 pub use environment::{Environment, Origin, Stronger, Variable};
 pub use formation::{ALL, MOST_INSTANCES, RELEASE, Selection};
 pub use health::{Check, Health, Probe, Timing};
