@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use supervise::api::Manner;
 use supervise::app::{self, Inputs};
-use supervise::cli::{self, Cli, Command, Control, RestartArgs, SignalArgs, StartArgs, color_by};
-use supervise::client::{self, Look, Report, Shape, Values, Whereabouts};
+use supervise::cli::{
+    self, Cli, Command, Control, ReleaseVerb, RestartArgs, SignalArgs, StartArgs, WhichArgs, color_by,
+};
+use supervise::client::{self, Chosen, Look, Report, Shape, Values, Whereabouts};
 use supervise::daemon::{self, Detach, Inherited, Socket, Superior};
 use supervise::supervisor::FailFast;
 
@@ -36,21 +38,25 @@ fn main() -> ExitCode {
     let inputs = cli.inputs(environment.clone());
     let result = match &cli.command {
         Command::Start(start) => {
-            run_formation(start, cli.app.socket.as_deref(), &inputs, &environment, inherited)
+            run_formation(start, cli.app.socket.as_deref(), inputs, &environment, inherited)
         }
         Command::Check => {
             inherited.give_back().and_then(|()| client::check(&inputs, &mut stdout(), &mut stderr()))
         }
-        Command::Run(run) => {
-            inherited.give_back().and_then(|()| client::run(&inputs, &run.command, &mut stderr()))
-        }
-        Command::Config(config) => {
-            let values = if config.show_values { Values::Shown } else { Values::Hidden };
+        Command::Run(run) => inherited.give_back().and_then(|()| {
+            of_release(&run.which, inputs, |inputs| client::run(&inputs, &run.command, &mut stderr()))
+        }),
+        Command::Config(config) => inherited.give_back().and_then(|()| {
             let process_type = config.process_type.as_deref();
-            inherited
-                .give_back()
-                .and_then(|()| client::config(&inputs, process_type, values, &mut stdout(), &mut stderr()))
-        }
+            of_release(&config.which, inputs, |inputs| {
+                client::config(&inputs, process_type, shown(config.show_values), &mut stdout(), &mut stderr())
+            })
+        }),
+        Command::Release(release) => inherited.give_back().and_then(|()| releases(&release.verb, inputs)),
+        Command::Releases(releases) => inherited.give_back().and_then(|()| {
+            let state = releases.place.state.as_deref();
+            client::releases(&inputs, state, report(releases.json), &mut stdout(), &mut stderr())
+        }),
         Command::Control(verb) => {
             let whereabouts = cli.whereabouts(environment);
             inherited.give_back().map(|()| control(verb, &whereabouts))
@@ -65,6 +71,50 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => complain(&error),
+    }
+}
+
+fn shown(values: bool) -> Values {
+    if values { Values::Shown } else { Values::Hidden }
+}
+
+fn report(json: bool) -> Report {
+    if json { Report::Json } else { Report::Lines }
+}
+
+/// Makes and shows releases; the answer is the exit code.
+fn releases(verb: &ReleaseVerb, inputs: Inputs) -> io::Result<u8> {
+    let (out, err) = (&mut stdout(), &mut stderr());
+    match verb {
+        ReleaseVerb::Create(create) => {
+            client::create(&create.draft(inputs), create.place.state.as_deref(), out, err)
+        }
+        ReleaseVerb::Show(show) => {
+            let how = (report(show.json), shown(show.show_values));
+            client::show(&inputs, show.place.state.as_deref(), show.release.as_deref(), how, out, err)
+        }
+        ReleaseVerb::Diff(diff) => {
+            let (state, between) = (diff.place.state.as_deref(), (diff.before.as_str(), diff.after.as_str()));
+            client::diff(&inputs, state, between, shown(diff.show_values), out, err)
+        }
+        ReleaseVerb::Prune(prune) => {
+            let keep = usize::try_from(prune.keep).unwrap_or(usize::MAX);
+            client::prune(&inputs, prune.place.state.as_deref(), keep, out, err)
+        }
+    }
+}
+
+/// Does something with what is here, or with the release that is named; the answer is the exit code.
+fn of_release(
+    which: &WhichArgs,
+    inputs: Inputs,
+    then: impl FnOnce(Inputs) -> io::Result<u8>,
+) -> io::Result<u8> {
+    let Some(release) = &which.release else { return then(inputs) };
+    match client::choose(release, which.place.state.as_deref(), inputs, &mut stderr()) {
+        // It is held until that is done.
+        Ok(Chosen { inputs, running: _running }) => then(inputs),
+        Err(trouble) => Ok(client::tell(&trouble, &mut stderr())),
     }
 }
 
@@ -97,8 +147,7 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
         }
         Control::Events(events) => client::events(whereabouts, events.extent.extent(), out, err),
         Control::Health(health) => {
-            let shape = if health.json { Report::Json } else { Report::Lines };
-            client::health(whereabouts, health.question(), shape, out, err)
+            client::health(whereabouts, health.question(), report(health.json), out, err)
         }
         Control::Reload(reload) => client::reload(whereabouts, reload.wait.when(), out, err),
         Control::Shutdown(shutdown) => client::shutdown(whereabouts, shutdown.drain, out, err),
@@ -108,12 +157,19 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
 fn run_formation(
     start: &StartArgs,
     socket: Option<&Path>,
-    inputs: &Inputs,
+    inputs: Inputs,
     environment: &[(OsString, OsString)],
     inherited: Inherited,
 ) -> io::Result<u8> {
     speak_up(start.verbose);
-    let release = match app::plan(inputs) {
+    let (inputs, running) = match &start.which.release {
+        None => (inputs, None),
+        Some(name) => match client::choose(name, start.which.place.state.as_deref(), inputs, &mut stderr()) {
+            Ok(Chosen { inputs, running }) => (inputs, Some(running)),
+            Err(trouble) => return Ok(client::tell(&trouble, &mut stderr())),
+        },
+    };
+    let release = match app::plan(&inputs) {
         Ok(release) => release,
         Err(errors) => return Ok(client::refuse(&errors, &mut stderr())),
     };
@@ -157,6 +213,7 @@ fn run_formation(
         http,
         superior,
         inputs: inputs.to_be_read_again()?,
+        release: running,
     };
     daemon::start(release, options, inherited)
 }

@@ -64,6 +64,10 @@ pub(super) enum Part {
     All,
     /// All but the socket: there is no supervisor.
     App,
+    /// What a release is made of: no ports, either.
+    Material,
+    /// What leads to the releases of an app.
+    Kept,
     /// What leads to the supervisor; `-f` is short for something else where it means `--follow`.
     Way,
     /// None: it needs no app.
@@ -75,6 +79,8 @@ impl Part {
         match self {
             Part::All => true,
             Part::App => id != "socket",
+            Part::Material => !["socket", "port", "port_step", "no_port"].contains(&id),
+            Part::Kept => ["procfile", "root"].contains(&id),
             Part::Way => ["procfile", "root", "env", "socket"].contains(&id),
             Part::Nothing => false,
         }
@@ -96,8 +102,8 @@ pub(super) fn with_app_flags(verb: Command, part: Part) -> Command {
         }
         (Part::Way, "socket") => arg.help("The socket of the supervisor [default: that of the Procfile]"),
         (Part::Way, "env") => arg.help("Env files, where one of them sets PROCFILE"),
-        (Part::Way, "root") => arg.help("The directory of the Procfile"),
-        (Part::All | Part::App | Part::Way | Part::Nothing, _) => arg,
+        (Part::Way | Part::Kept, "root") => arg.help("The directory of the Procfile"),
+        (Part::All | Part::App | Part::Material | Part::Kept | Part::Way | Part::Nothing, _) => arg,
     });
     verb.args(ours)
 }

@@ -7,6 +7,7 @@ mod app;
 mod control;
 mod later;
 mod offers;
+mod release;
 mod start;
 
 use std::ffi::OsString;
@@ -17,13 +18,16 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::engine::ArgValueCompleter;
 
 use self::app::{Part, with_app_flags};
-use self::later::{explain_unknown_verb, hidden_flags, refuse_later_flags};
+use self::later::explain_unknown_verb;
 use crate::app::Inputs;
 use crate::client::{Shell, Whereabouts};
 
 pub use self::app::AppArgs;
 pub use self::control::{
     Control, HealthArgs, LogsArgs, PsArgs, RestartArgs, ScaleArgs, SignalArgs, TargetArgs,
+};
+pub use self::release::{
+    CreateArgs, DiffArgs, PruneArgs, ReleaseArgs, ReleaseVerb, ReleasesArgs, ShowArgs, WhichArgs,
 };
 pub use self::start::{StartArgs, color_by};
 
@@ -70,6 +74,10 @@ pub enum Command {
     Run(RunArgs),
     /// Show the environment that a process type gets, and where each value is from
     Config(ConfigArgs),
+    /// Make and show releases: builds with their config, numbered and immutable
+    Release(ReleaseArgs),
+    /// List the releases, the newest first
+    Releases(ReleasesArgs),
     /// What a supervisor that runs is asked.
     #[command(flatten)]
     Control(Control),
@@ -98,12 +106,16 @@ pub enum Command {
     Examples:\n  \
     supervise run rake db:migrate\n  \
     supervise run -e staging.env -- printenv DATABASE_URL\n  \
-    supervise run worker               the command of the process type `worker`"
+    supervise run worker               the command of the process type `worker`\n  \
+    supervise run --release v3 rake db:rollback"
 )]
 pub struct RunArgs {
     /// A command with its arguments, or the name of one process type
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
+    /// Which release, where it is not what is here.
+    #[command(flatten)]
+    pub which: WhichArgs,
 }
 
 /// `config`.
@@ -120,6 +132,9 @@ pub struct ConfigArgs {
     /// Show the values too: they may be secrets
     #[arg(long, env = "SUPERVISE_SHOW_VALUES")]
     pub show_values: bool,
+    /// Which release, where it is not what is here.
+    #[command(flatten)]
+    pub which: WhichArgs,
 }
 
 /// `completions`.
@@ -148,16 +163,21 @@ impl Cli {
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         // Only what is named can be meant: the others need no flags, and `start` no time for them.
-        let mut command = defined(hidden_flags, |verb| arguments.iter().any(|argument| argument == verb));
+        let mut command = defined(|verb| arguments.iter().any(|argument| argument == verb));
         let matches = match command.try_get_matches_from_mut(&arguments) {
             Ok(matches) => matches,
-            Err(error) => return Err(explain_unknown_verb(&mut command, error)),
+            Err(error) => return Err(explain_unknown_verb(&mut command, &arguments, error)),
         };
-        refuse_later_flags(&mut command, &matches)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Some((verb, after)) = matches.subcommand() {
-            cli.app = AppArgs::merged(&mut command, &matches, verb, after)?;
+            cli.app = match after.subcommand() {
+                Some((inner, after)) => {
+                    AppArgs::merged(&mut command, &matches, &format!("{verb} {inner}"), after)?
+                }
+                None => AppArgs::merged(&mut command, &matches, verb, after)?,
+            };
         }
+        cli.refuse_what_a_release_says(&mut command)?;
         if let Command::Man(ManArgs { verb: Some(verb) }) = &cli.command
             && command.get_subcommands().all(|known| known.get_name() != verb)
         {
@@ -176,9 +196,43 @@ impl Cli {
             Command::Check
             | Command::Run(_)
             | Command::Config(_)
+            | Command::Release(_)
+            | Command::Releases(_)
             | Command::Control(_)
             | Command::Completions(_)
             | Command::Man(_) => inputs,
+        }
+    }
+
+    /// The config and the spec of a release are its own: what would change them is a mistake.
+    fn refuse_what_a_release_says(&self, command: &mut clap::Command) -> Result<(), clap::Error> {
+        let which = match &self.command {
+            Command::Start(start) => &start.which,
+            Command::Run(run) => &run.which,
+            Command::Config(config) => &config.which,
+            Command::Check
+            | Command::Release(_)
+            | Command::Releases(_)
+            | Command::Control(_)
+            | Command::Completions(_)
+            | Command::Man(_) => return Ok(()),
+        };
+        let Some(release) = &which.release else { return Ok(()) };
+        let flags = [
+            ("--env", !self.app.env.is_empty()),
+            ("--env-expand", self.app.env_expand),
+            ("--env-override", self.app.env_override),
+            ("--spec", self.app.spec.is_some()),
+        ];
+        match flags.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => {
+                let message = format!(
+                    "`{flag}` has no part in the release `{release}`, which has a config and a spec of its own\n  \
+                     help: `supervise release create {flag} ...` makes another one"
+                );
+                Err(command.error(ErrorKind::ArgumentConflict, message))
+            }
         }
     }
 
@@ -202,13 +256,12 @@ fn words<T: Copy + Send + Sync + 'static>(
 /// What the command line understands, with its variables: for pages and shells.
 #[must_use]
 pub fn definition() -> clap::Command {
-    defined(|_| Vec::new(), |_| true)
+    defined(|_| true)
 }
 
-/// The same with further flags, before the verb or of one verb; only the verbs that are chosen have theirs.
-fn defined(further: impl Fn(Option<&str>) -> Vec<Arg>, chosen: impl Fn(&str) -> bool) -> clap::Command {
+/// The same, where only the verbs that are chosen have their flags.
+fn defined(chosen: impl Fn(&str) -> bool) -> clap::Command {
     Cli::command()
-        .args(further(None))
         .mut_subcommands(|verb| {
             if !chosen(verb.get_name()) {
                 return verb;
@@ -217,10 +270,16 @@ fn defined(further: impl Fn(Option<&str>) -> Vec<Arg>, chosen: impl Fn(&str) -> 
                 "start" => Part::All,
                 "check" | "run" | "config" => Part::App,
                 "completions" | "man" => Part::Nothing,
+                "releases" => Part::Kept,
+                "release" => {
+                    return verb.mut_subcommands(|verb| {
+                        let part = if verb.get_name() == "create" { Part::Material } else { Part::Kept };
+                        with_app_flags(verb, part).mut_args(with_variable)
+                    });
+                }
                 _ => Part::Way,
             };
-            let further = further(Some(verb.get_name()));
-            with_app_flags(verb, part).args(further).mut_args(with_variable)
+            with_app_flags(verb, part).mut_args(with_variable)
         })
         .mut_args(with_variable)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{offers, words};
+use super::{WhichArgs, offers, words};
 use crate::api::parse_duration;
 use crate::app::{Inputs, Restart, Selection, Settings};
 use crate::daemon::{Http, HttpAddress, LeftoversOfEarlierRuns, Token};
@@ -23,7 +23,8 @@ use crate::stream::{self, Choice, Format, Output, WhenGone, WhenSlow};
     supervise start web worker=2           a bare name: only these two\n  \
     supervise start all=0 web=2            every type first, then web\n  \
     supervise start --only web=4           one type per container\n  \
-    supervise start -p 8000 -e prod.env    ports from 8000\n\n\
+    supervise start -p 8000 -e prod.env    ports from 8000\n  \
+    supervise start --release v3           exactly what v3 was made of\n\n\
     Exits with 2 if anything is wrong with the input, and then has started nothing.")]
 pub struct StartArgs {
     /// How many of each process type; a bare name runs only the types named
@@ -139,6 +140,9 @@ pub struct StartArgs {
     /// Say more about ourselves on stderr; twice: everything
     #[arg(short = 'v', long, action = ArgAction::Count, env = "SUPERVISE_VERBOSE", help_heading = "Output")]
     pub verbose: u8,
+    /// Which release, where it is not what is here.
+    #[command(flatten)]
+    pub which: WhichArgs,
 }
 
 const LEFTOVERS: [(&str, LeftoversOfEarlierRuns); 3] = [

@@ -24,7 +24,6 @@ fn start(line: &str) -> StartArgs {
 #[test]
 fn the_command_is_well_formed() {
     definition().debug_assert();
-    defined(hidden_flags, |_| true).debug_assert();
 }
 
 #[test]
@@ -92,12 +91,9 @@ fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
 
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for (line, name) in [
-        ("supervise deploy web=3", "`deploy`"),
-        ("supervise rollback -f --help", "`rollback`"),
-        ("supervise run --release 3 ls", "`--release`"),
-        ("supervise --release x start", "`--release`"),
-    ] {
+    for (line, name) in
+        [("supervise deploy web=3", "`deploy`"), ("supervise rollback -f --help", "`rollback`")]
+    {
         let error = parse(line).expect_err(line);
         assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
     }
@@ -203,4 +199,42 @@ fn before_the_command_of_run_only_flags_of_ours_are_flags() {
     for line in ["run --bogus", "run --prot 80 ls", "run -v ls", "run"] {
         assert!(parse(&format!("supervise {line}")).is_err(), "{line}");
     }
+}
+
+#[test]
+fn a_release_is_named_by_start_run_and_config_and_nothing_may_change_it() {
+    let release = |line: &str| match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
+        Command::Start(start) => start.which,
+        Command::Run(run) => run.which,
+        Command::Config(config) => config.which,
+        other => panic!("{line} names no release: {other:?}"),
+    };
+    for line in ["start --release v3 web=2", "run --release v3 ls --release x", "config --release v3 web"] {
+        assert_eq!(release(&format!("supervise {line}")).release.as_deref(), Some("v3"), "{line}");
+    }
+    assert_eq!(release("supervise start --release v3 --state /s").place.state, Some("/s".into()));
+    for flag in ["--env x", "--env-expand", "--env-override", "--spec x"] {
+        let line = format!("supervise {flag} start --release v3");
+        let error = parse(&line).expect_err(&line);
+        let word = flag.split(' ').next().expect("it has one");
+        assert!(error.contains(&format!("`{word}` has no part in the release `v3`")), "{line}: {error}");
+    }
+}
+
+#[test]
+fn flags_of_the_app_stand_before_or_after_the_verbs_of_a_release() {
+    for line in ["-f P -e a release create -e b", "release create -f P -e a -e b"] {
+        let cli = parse(&format!("supervise {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(
+            (cli.app.procfile, cli.app.env),
+            (Some("P".into()), vec!["a".into(), "b".into()]),
+            "{line}"
+        );
+    }
+    for line in ["-p 1 release create", "-e x releases", "--socket x release show", "release -f P show"] {
+        assert!(parse(&format!("supervise {line}")).is_err(), "{line}");
+    }
+    let error = parse("supervise release creat").expect_err("a slip");
+    assert!(error.contains("there is no command `release creat`"), "{error}");
+    assert!(error.contains("did you mean `release create`? the commands are: `release create`, "), "{error}");
 }

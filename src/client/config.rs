@@ -60,13 +60,7 @@ fn environments(
 fn table(environment: &Environment, values: Values) -> String {
     let rows: Vec<[String; 3]> = environment
         .iter()
-        .map(|(name, variable)| {
-            let value = match values {
-                Values::Hidden => "(hidden)".to_owned(),
-                Values::Shown => one_line(&variable.value),
-            };
-            [one_line(name), value, variable.origin.to_string()]
-        })
+        .map(|(name, variable)| [one_line(name), shown(&variable.value, values), variable.origin.to_string()])
         .collect();
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).min(WIDEST);
@@ -74,6 +68,14 @@ fn table(environment: &Environment, values: Values) -> String {
     let lines: Vec<String> =
         rows.iter().map(|[name, value, origin]| format!("{name:names$}  {value:texts$}  {origin}")).collect();
     lines.join("\n")
+}
+
+/// A value on one line, or not at all.
+pub(super) fn shown(value: &OsStr, values: Values) -> String {
+    match values {
+        Values::Hidden => "(hidden)".to_owned(),
+        Values::Shown => one_line(value),
+    }
 }
 
 /// A longer value pushes only its own origin to the right.

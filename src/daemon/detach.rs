@@ -40,6 +40,22 @@ pub(super) struct Readiness {
     history: Arc<History>,
 }
 
+/// Who should run and does not, when every slot has settled.
+pub(super) fn troubled(accepted: &Accepted) -> Vec<&Effect> {
+    let runs = |effect: &&Effect| match effect.state {
+        State::Running | State::Completed => true,
+        State::Pending
+        | State::Starting
+        | State::Draining
+        | State::Killing
+        | State::Stuck
+        | State::Backoff
+        | State::Failed
+        | State::Stopped => false,
+    };
+    accepted.processes.iter().filter(|effect| !runs(effect)).collect()
+}
+
 /// How it went: what is said begins with a letter for it and the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -88,20 +104,10 @@ pub(super) fn detach(
 impl Readiness {
     /// Every slot runs or has failed to; who ends instead tells that itself.
     pub(super) fn tell(&self, answer: &Answer) {
-        let Ok(Accepted { formation, processes }) = answer else { return };
+        let Ok(accepted) = answer else { return };
+        let formation = &accepted.formation;
         let pid = std::process::id();
-        let runs = |effect: &&Effect| match effect.state {
-            State::Running | State::Completed => true,
-            State::Pending
-            | State::Starting
-            | State::Draining
-            | State::Killing
-            | State::Stuck
-            | State::Backoff
-            | State::Failed
-            | State::Stopped => false,
-        };
-        let troubled: Vec<&Effect> = processes.iter().filter(|effect| !runs(effect)).collect();
+        let troubled = troubled(accepted);
         if troubled.is_empty() {
             return self
                 .say(Outcome::Ready, &[format!("started in the background with pid {pid}: {formation}")]);

@@ -8,6 +8,7 @@ mod birth;
 mod cgroup;
 mod claim;
 mod clock;
+mod commit;
 mod control;
 mod detach;
 mod edition;
@@ -43,8 +44,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{InstanceId, Missing, Notice, Request, Signal, Verb, When};
+use crate::api::{Answer, InstanceId, Missing, Notice, Request, Signal, Verb, When};
 use crate::app::{Diagnostics, Inputs, Release, Stderr};
+use crate::store::Running;
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
 
@@ -89,6 +91,8 @@ pub struct Options {
     pub superior: Option<Superior>,
     /// What the release was made from, to be read again.
     pub inputs: Inputs,
+    /// Where it is kept, where it is not a directory as it is.
+    pub release: Option<Running>,
 }
 
 /// Where the formation runs.
@@ -290,6 +294,11 @@ async fn run(
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
     }
+    // It is held until we end.
+    let held = options.release;
+    if let Some(running) = held.clone() {
+        commit::when_it_runs(running, settled(&mut supervisor, &mut host));
+    }
 
     let mut due = Due::default();
     // Clients may connect already, and wait; the first children do not wait for that, nor for what counts them.
@@ -321,6 +330,7 @@ async fn run(
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }
+    drop(held);
     if code != SURVIVED && left == Left::Nobody {
         record.end_clean();
     }
@@ -329,15 +339,21 @@ async fn run(
 
 /// Asks to be told when every slot runs or has failed.
 fn await_readiness(supervisor: &mut Traced, host: &mut Host, readiness: Readiness) {
-    let (reply, answer) = oneshot::channel();
-    let event = host.requested(Request { verb: Verb::Settle, answer: When::Happened }, reply);
-    step(supervisor, host, event);
+    let answer = settled(supervisor, host);
     tokio::spawn(async move {
         // Where there is no answer the end is told.
         if let Ok(answer) = answer.await {
             readiness.tell(&answer);
         }
     });
+}
+
+/// The answer comes when every slot runs or has failed.
+fn settled(supervisor: &mut Traced, host: &mut Host) -> oneshot::Receiver<Answer> {
+    let (reply, answer) = oneshot::channel();
+    let event = host.requested(Request { verb: Verb::Settle, answer: When::Happened }, reply);
+    step(supervisor, host, event);
+    answer
 }
 
 /// What one turn of the loop leaves to the next.

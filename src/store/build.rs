@@ -160,7 +160,7 @@ pub(super) fn altered(root: &Path, list: &[u8]) -> Result<Vec<PathBuf>, Trouble>
 
 /// The files that two builds differ in, and whether each was added (`+`), removed (`-`) or changed (`~`).
 #[must_use]
-pub(super) fn differences(before: &[u8], after: &[u8]) -> Vec<(char, PathBuf)> {
+pub fn differences(before: &[u8], after: &[u8]) -> Vec<(char, PathBuf)> {
     let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (entries(before).collect(), entries(after).collect());
     let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();

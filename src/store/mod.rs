@@ -42,6 +42,7 @@ use self::kept::Record;
 use self::key::Key;
 use crate::app::{Diagnostic, Expansion, Identity, Inputs, Place as Where, Stronger, did_you_mean};
 
+pub use self::build::differences as build_differences;
 pub use self::deployed::Deployed;
 pub use self::draft::{Copying, Created, Draft, Tidiness};
 pub use self::kept::{Build, Kept};
