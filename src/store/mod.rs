@@ -266,7 +266,8 @@ fn help(known: &[Number], name: &str) -> String {
     match known.len() {
         0 => "there is none: `supervise release create` makes the first one".to_owned(),
         many => {
-            let listed = did_you_mean(name, "there are", shown.iter().map(String::as_str));
+            let shown = shown.iter().map(String::as_str).chain(["current"]);
+            let listed = did_you_mean(name, "there are", shown);
             let rest = if many > SHOWN { format!(" and {} more", many - SHOWN) } else { String::new() };
             listed + &rest
         }
