@@ -32,7 +32,7 @@ pub enum ReleaseVerb {
         Examples:\n  \
         supervise release create -e prod.env -m 'faster search'\n  \
         supervise release create --build dist --capture SENTRY_DSN\n  \
-        supervise release create --build v3            the same code, the config of today"
+        supervise release create --build v3       the same code, other config"
     )]
     Create(CreateArgs),
     /// Show one release

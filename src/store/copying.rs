@@ -34,16 +34,13 @@ pub(super) fn copy(
         let skipped = copy_tree(root, &aside, excluded)?;
         // What is there now counts: a file that was changed in between is harmless.
         let list = BuildList { skipped, ..BuildList::of(&aside, &Excluded::default())? };
-        let directory = match find(store, &list)? {
-            Some(equal) => {
-                disk::remove(&aside)?;
-                equal
-            }
-            None => {
-                let directory = free(store, &list);
-                disk::rename(&aside, &store.directory.join(&directory))?;
-                directory
-            }
+        let directory = if let Some(equal) = find(store, &list)? {
+            disk::remove(&aside)?;
+            equal
+        } else {
+            let directory = free(store, &list);
+            disk::rename(&aside, &store.directory.join(&directory))?;
+            directory
         };
         Ok(Copied { directory, list })
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -34,9 +34,9 @@ impl Store {
         let directory = File::open(&path).map_err(refused())?;
         let hold =
             Flock::lock(directory, FlockArg::LockShared).map_err(|(_, errno)| refused()(errno.into()))?;
-        let (held, named) = (hold.metadata().map_err(refused())?, path.metadata().map_err(refused())?);
+        let (ours, named) = (hold.metadata().map_err(refused())?, path.metadata().map_err(refused())?);
         // Pruned while we waited.
-        if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
+        if (ours.dev(), ours.ino()) != (named.dev(), named.ino()) {
             return Err(refused()(nix::errno::Errno::ENOENT.into()));
         }
         Ok(Hold(hold))
@@ -60,7 +60,7 @@ impl Store {
                 pruned.in_use.push(*number);
                 continue;
             };
-            self.remove(path)?;
+            remove(&path)?;
             pruned.removed.push(*number);
         }
         self.remove_unneeded_builds()?;
@@ -76,14 +76,14 @@ impl Store {
         let needed: BTreeSet<PathBuf> =
             listing.kept.iter().map(|kept| self.root(&kept.record.build)).collect();
         let builds = disk::names(&self.builds())?.into_iter().map(|name| self.builds().join(name));
-        builds.filter(|build| !needed.contains(build)).try_for_each(|build| self.remove(build))
+        builds.filter(|build| !needed.contains(build)).try_for_each(|build| remove(&build))
     }
+}
 
-    /// First out of sight, and then away: who is killed in between has not left half of it.
-    fn remove(&self, path: PathBuf) -> Result<(), Trouble> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = path.with_file_name(format!("{UNFINISHED}{name}"));
-        disk::rename(&path, &aside)?;
-        disk::remove(&aside)
-    }
+/// First out of sight, and then away: who is killed in between has not left half of it.
+fn remove(path: &Path) -> Result<(), Trouble> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = path.with_file_name(format!("{UNFINISHED}{name}"));
+    disk::rename(path, &aside)?;
+    disk::remove(&aside)
 }

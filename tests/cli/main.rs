@@ -7,6 +7,7 @@ mod fake;
 mod health;
 mod lines;
 mod manual;
+mod release;
 mod rolling;
 mod run;
 mod shells;

@@ -2,11 +2,13 @@
 
 use super::test::Test;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "start",
     "check",
     "run",
     "config",
+    "release",
+    "releases",
     "ps",
     "services",
     "scale",
@@ -28,11 +30,15 @@ fn help_reads_well() {
     for verb in VERBS {
         Test::new(&format!("{verb} --help")).run_golden(&format!("{verb}.txt"));
     }
+    for verb in ["create", "show", "diff", "prune"] {
+        Test::new(&format!("release {verb} --help")).run_golden(&format!("release-{verb}.txt"));
+    }
 }
 
 #[test]
 fn help_fits_a_terminal() {
-    for name in VERBS.into_iter().chain(["help"]) {
+    let further = ["help", "release-create", "release-show", "release-diff", "release-prune"];
+    for name in VERBS.into_iter().chain(further) {
         let path = format!("{}/tests/cli/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("the golden file is there");
         for line in text.lines() {
@@ -62,7 +68,7 @@ fn a_slip_is_recognised() {
         .code(2)
         .stderr(
             "error: there is no command `reslart`\n  help: did you mean `restart`? the commands are: `start`, \
-             `check`, `run`, `config`, `ps`, `services`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `health`, \
+             `check`, `run`, `config`, `release`, `releases`, `ps`, `services`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `health`, \
              `reload`, `shutdown`, `completions`, `man`\n\n\
              Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
         )
@@ -77,28 +83,18 @@ fn a_slip_is_recognised() {
 
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for verb in ["release", "releases", "deploy", "rollback"] {
+    for verb in ["deploy", "rollback"] {
         let said = format!("error: `{verb}` is not in this version");
         Test::new(verb).code(2).stderr_says(&[&said]).run();
         Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
     }
-    for line in ["start --release v1 web", "run --release v1 ls"] {
-        Test::new(line).code(2).stderr_says(&["error: `--release` is not in this version"]).run();
-    }
 }
 
 #[test]
-fn a_variable_of_a_later_version_is_refused_and_one_that_was_injected_is_not() {
-    let said = "error: `SUPERVISE_RELEASE` is not in this version";
-    Test::new("start")
-        .procfile("web: x")
-        .variable("SUPERVISE_RELEASE", "1")
-        .code(2)
-        .stderr_says(&[said])
-        .run();
+fn a_variable_that_was_injected_means_nothing_to_us() {
     let mut test = Test::new("check").procfile("web: x").stdout("valid procfile detected (web)\n");
-    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID", "RELEASE"] {
-        test = test.variable(&format!("SUPERVISE_{name}"), if name == "RELEASE" { "" } else { "x" });
+    for name in ["CONTROL", "TYPE", "SLOT", "INSTANCE", "RELEASE_ID"] {
+        test = test.variable(&format!("SUPERVISE_{name}"), "x");
     }
     test.run();
 }

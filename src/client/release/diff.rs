@@ -47,7 +47,7 @@ fn text(
         ("procfile", changes(&commands(&was), &commands(&is), |_| true)),
         ("formation", changed_line(&counts(&was), &counts(&is))),
         ("spec", changes(&keys(&before), &keys(&after), |key| values == Values::Shown || !is_secret(key))),
-        ("config", changes(&config(&before, values)?, &config(&after, values)?, |_| values == Values::Shown)),
+        ("config", changes(&config(&before)?, &config(&after)?, |_| values == Values::Shown)),
     ];
     let mut text = format!("{} -> {}\n", before.number(), after.number());
     let mut same = true;
@@ -115,13 +115,10 @@ pub(super) fn counts(release: &Release) -> String {
     counts.join(" ")
 }
 
-fn config(kept: &Kept, values: Values) -> Result<BTreeMap<String, String>, Failure> {
-    // What differs has to differ here, too, whether it is shown or not: only what is never shown is the value itself.
-    let text = |value: &OsString| match values {
-        Values::Shown => shown(value, Values::Shown),
-        Values::Hidden => format!("{value:?}"),
-    };
-    Ok(kept.config()?.into_iter().map(|(name, value)| (name, text(&value))).collect())
+/// With the values, which have to be there to be compared.
+fn config(kept: &Kept) -> Result<BTreeMap<String, String>, Failure> {
+    let value = |value: &OsString| shown(value, Values::Shown);
+    Ok(kept.config()?.into_iter().map(|(name, text)| (name, value(&text))).collect())
 }
 
 /// Every key of a spec by its path, with its value. What cannot be read has no keys: it was refused when it was to be kept.

@@ -34,7 +34,7 @@ fn remove(inputs: &Inputs, state: Option<&Path>, keep: usize, out: &mut dyn Writ
         removed => format!("removed {}\n", listed(removed)),
     };
     if !pruned.in_use.is_empty() {
-        said.push_str(&format!("kept {}: in use\n", listed(&pruned.in_use)));
+        said.extend(["kept ", &listed(&pruned.in_use), ": in use\n"]);
     }
     out.write_all(said.as_bytes()).map_err(Failure::Output)
 }
