@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -164,6 +165,15 @@ pub(super) fn lock(path: &Path) -> Result<Flock<File>, Trouble> {
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))
     };
     lock().map_err(Trouble::system("lock", path))
+}
+
+/// Shares a lock with others, until the last copy of the descriptor is closed.
+pub(super) fn lock_shared(file: &File) -> io::Result<()> {
+    // SAFETY: it takes a descriptor, which is open, and touches no memory.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Where tests have the machine stop: from then on nothing can be written.

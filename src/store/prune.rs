@@ -10,9 +10,10 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{Number, Store, Trouble, UNFINISHED, disk};
 
 /// For as long as it is there, its release is not pruned: a lock on the release's directory, which ends with the process at the
-/// latest.
+/// latest. It is let go of when the last copy of the descriptor is closed, and never by a call: a process that has forked into the
+/// background and ends must not take it away from the one that goes on.
 #[derive(Debug)]
-pub struct Hold(#[allow(dead_code, reason = "it is unlocked when it is dropped")] Flock<File>);
+pub struct Hold(#[allow(dead_code, reason = "it is unlocked when it is closed")] File);
 
 /// What became of old releases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,14 +33,13 @@ impl Store {
         let path = self.release(number);
         let refused = || Trouble::system("hold", &path);
         let directory = File::open(&path).map_err(refused())?;
-        let hold =
-            Flock::lock(directory, FlockArg::LockShared).map_err(|(_, errno)| refused()(errno.into()))?;
-        let (ours, named) = (hold.metadata().map_err(refused())?, path.metadata().map_err(refused())?);
+        disk::lock_shared(&directory).map_err(refused())?;
+        let (ours, named) = (directory.metadata().map_err(refused())?, path.metadata().map_err(refused())?);
         // Pruned while we waited.
         if (ours.dev(), ours.ino()) != (named.dev(), named.ino()) {
             return Err(refused()(nix::errno::Errno::ENOENT.into()));
         }
-        Ok(Hold(hold))
+        Ok(Hold(directory))
     }
 
     /// Removes all but the newest `keep` releases, the current one and those that run; then the builds that no release has.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// An app that is released again and again.
 struct App {
@@ -222,6 +223,62 @@ fn a_release_runs_what_it_was_made_of_whatever_has_become_of_the_files() {
     fs::create_dir(app.path("")).expect("it is ours");
     let out = app.ok("run --state ../state/supervise/shop --release v1 printenv GREETING");
     assert_eq!(out, "hello\n");
+}
+
+#[test]
+fn a_release_that_runs_is_the_current_one_and_is_not_pruned() {
+    let app = App::new();
+    app.file("Procfile", "web: exec sleep 100\n");
+    for _ in 0..3 {
+        app.ok("release create");
+    }
+    app.file("Procfile", "nobody: exit 1\n");
+    let runtime = app.directory.join("run");
+    fs::create_dir(&runtime).expect("it is ours");
+    let at = [("XDG_RUNTIME_DIR", runtime.to_str().expect("it is UTF-8"))];
+    let say = |line: &str| app.say_with(line, &at);
+    let started = say("start -D --no-port --release v1");
+    // Whatever fails from here on: it shall not stay.
+    let ended = Shutdown(|| say("shutdown"));
+    assert_eq!(started.code, Some(0), "{started:?}");
+    let ps = say("ps --json");
+    assert!(ps.out.contains("\"release\":\"v1\""), "{ps:?}");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !app.ok("releases").contains("current") {
+        assert!(Instant::now() < deadline, "it never becomes current: {}", app.ok("releases"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // It is the same app: the same socket, and so one of them at a time.
+    let second = say("start --no-port --release v2");
+    assert!(
+        second.code == Some(1) && second.err.contains("already runs")
+            || second.err.contains("already running"),
+        "{second:?}"
+    );
+    // Neither as the current one ...
+    assert_eq!(app.ok("release prune --keep 2"), "nothing was removed\n");
+    let deployed = app.directory.join("state/supervise/shop/deployed.json");
+    assert_eq!(
+        fs::read_to_string(&deployed).expect("it is there"),
+        "{\"current\":\"v1\",\"completed\":[\"v1\"]}\n"
+    );
+    // ... nor as one that only runs.
+    fs::remove_file(&deployed).expect("it is ours");
+    assert_eq!(app.ok("release prune --keep 1"), "removed v2\nkept v1: in use\n");
+    drop(ended);
+    assert_eq!(app.ok("release prune --keep 1"), "removed v1\n");
+}
+
+/// Does something at the end of a test, however it ends.
+struct Shutdown<F: Fn() -> Said>(F);
+
+impl<F: Fn() -> Said> Drop for Shutdown<F> {
+    fn drop(&mut self) {
+        let said = (self.0)();
+        if !std::thread::panicking() {
+            assert_eq!(said.code, Some(0), "{said:?}");
+        }
+    }
 }
 
 #[test]

@@ -94,9 +94,12 @@ fn verbs_flags_and_words_are_offered() {
     offers("supervise man sca", test.directory(), &["scale"]);
     offers("supervise start --tok", test.directory(), &["--token-file"]);
     offers("supervise restart --r", test.directory(), &["--rolling", "--root"]);
+    offers("supervise rele", test.directory(), &["release", "releases"]);
+    offers("supervise release d", test.directory(), &["diff"]);
+    offers("supervise release create --requ", test.directory(), &["--require-clean"]);
+    offers("supervise start --rel", test.directory(), &["--release"]);
     // What is refused is not offered.
-    offers("supervise rele", test.directory(), &[]);
-    offers("supervise start --rel", test.directory(), &[]);
+    offers("supervise roll", test.directory(), &[]);
 }
 
 #[test]
