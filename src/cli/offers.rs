@@ -1,12 +1,13 @@
 //! What a shell is offered where the definitions alone do not say it: types, slots, signals, verbs.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap_complete::engine::CompletionCandidate;
 
 use super::{AppArgs, definition};
 use crate::api::Signal;
-use crate::client::{Whereabouts, slots_and_types, types, types_of_procfile};
+use crate::client::{Whereabouts, names_of_releases, slots_and_types, types, types_of_procfile};
 
 /// Whom a verb can mean: types and slots.
 pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
@@ -37,6 +38,14 @@ pub(super) fn verbs(begun: &OsStr) -> Vec<CompletionCandidate> {
 fn offer(begun: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
     let begun = begun.to_string_lossy();
     names.into_iter().filter(|name| name.starts_with(&*begun)).map(CompletionCandidate::new).collect()
+}
+
+/// The releases there are.
+pub(super) fn releases(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let line: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").collect();
+    let state = line.iter().position(|word| word == "--state").and_then(|at| line.get(at + 1)).cloned();
+    let state = state.or_else(|| std::env::var_os("SUPERVISE_STATE").filter(|state| !state.is_empty()));
+    offer(begun, names_of_releases(&whereabouts().inputs, state.as_deref().map(Path::new)))
 }
 
 /// What the line says so far about where the app is: `-f FILE`, `--socket PATH`. The shell gives it to us behind `--`.

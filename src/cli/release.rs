@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
+use super::offers;
 use crate::app::Inputs;
 use crate::store::{Copying, Draft, Tidiness};
 
@@ -63,7 +65,13 @@ pub struct StateArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct WhichArgs {
     /// A release instead of what is here: v3, or current
-    #[arg(long, value_name = "RELEASE", env = "SUPERVISE_RELEASE", help_heading = "Releases")]
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        env = "SUPERVISE_RELEASE",
+        help_heading = "Releases",
+        add = ArgValueCompleter::new(offers::releases)
+    )]
     pub release: Option<String>,
     /// Where it is kept.
     #[command(flatten)]
@@ -112,7 +120,7 @@ pub struct ReleasesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
     /// Which one [default: the current one, else the newest]
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::releases))]
     pub release: Option<String>,
     /// As JSON
     #[arg(long, env = "SUPERVISE_JSON")]
@@ -129,10 +137,10 @@ pub struct ShowArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DiffArgs {
     /// The one before
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::releases))]
     pub before: String,
     /// The one after
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::releases))]
     pub after: String,
     /// Show the values of the config too: they may be secrets
     #[arg(long, env = "SUPERVISE_SHOW_VALUES")]

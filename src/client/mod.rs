@@ -40,7 +40,7 @@ pub use health::{Report, health};
 pub use logs::{Look, logs};
 pub use man::man;
 pub use ps::{Shape, ps};
-pub use release::{Chosen, choose, create, diff, prune, releases, show, tell};
+pub use release::{Chosen, choose, create, diff, names_of_releases, prune, releases, show, tell};
 pub use reload::reload;
 pub use restart::restart;
 pub use run::run;

@@ -102,12 +102,34 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), Trouble> {
 pub(super) fn remove(path: &Path) -> Result<(), Trouble> {
     let remove = || {
         step()?;
-        if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+        if !path.symlink_metadata()?.is_dir() {
+            return fs::remove_file(path);
+        }
+        match fs::remove_dir_all(path) {
+            // An app may have made directories that nobody may write to, as Go does for its modules.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                open_up(path)?;
+                fs::remove_dir_all(path)
+            }
+            removed => removed,
+        }
     };
     match remove() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(Trouble::system("remove", path)),
     }
+}
+
+/// Lets us remove what is in a directory.
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY))?;
+    for entry in directory.read_dir()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What is in a directory of ours, in no order.

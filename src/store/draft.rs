@@ -67,6 +67,14 @@ impl Store {
         };
         let material = app::material(&inputs, &draft.captured)?;
         let mut files = read(&material)?;
+        // What was planned is what is kept.
+        if read(&app::material(&inputs, &draft.captured)?)? != files {
+            let error = Diagnostic::new(
+                Where::File(material.procfile),
+                "the files were changed while they were read",
+            );
+            return Err(error.with_help("wait until whoever does that is done, and try again").into());
+        }
         let root = real(&material.release.root)?;
         let passed_over = [material.env_files.as_slice(), std::slice::from_ref(&place.directory)].concat();
         let passed_over: Vec<PathBuf> =

@@ -103,6 +103,22 @@ fn verbs_flags_and_words_are_offered() {
 }
 
 #[test]
+fn releases_come_from_where_they_are_kept() {
+    let test = Test::new("").procfile("web: x\n");
+    for _ in 0..2 {
+        let output = Command::new(env!("CARGO_BIN_EXE_supervise"))
+            .args(["release", "create", "--state", "s"])
+            .current_dir(test.directory())
+            .output()
+            .expect("the program was built");
+        assert!(output.status.success(), "{output:?}");
+    }
+    offers("supervise start --state s --release v", test.directory(), &["v1", "v2"]);
+    offers("supervise release diff --state s v1 c", test.directory(), &["current"]);
+    offers("supervise release show --state nowhere ", test.directory(), &[]);
+}
+
+#[test]
 fn types_come_from_the_procfile_where_nobody_runs() {
     let test = Test::new("").procfile("web: x\nworker: x\nbeat: x\n").file("Procfile.dev", "wonder: x\n");
     offers("supervise start w", test.directory(), &["web", "worker"]);

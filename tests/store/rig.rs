@@ -105,5 +105,5 @@ pub(crate) fn said(output: &Output) -> String {
 /// Says that a test could not run here; in CI each must.
 pub(crate) fn cannot(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI this has to run: {what}");
-    eprintln!("NOT RUN: {what}");
+    eprintln!("skipped: {what}");
 }

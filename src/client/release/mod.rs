@@ -8,8 +8,10 @@ mod prune;
 mod show;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::terminal::printable;
+use crate::app::Inputs;
 use crate::store::{Deployed, Kept, Number, Store, Trouble};
 
 pub use chosen::{Chosen, choose};
@@ -45,6 +47,15 @@ impl<T: Into<Trouble>> From<T> for Failure {
     fn from(trouble: T) -> Failure {
         Failure::Store(trouble.into())
     }
+}
+
+/// What `--release` may name, the newest first; whoever presses the tab key wants no error.
+#[must_use]
+pub fn names_of_releases(inputs: &Inputs, state: Option<&Path>) -> Vec<String> {
+    let store = Store::place(inputs, state).and_then(|place| Store::open(&place));
+    let Ok(listing) = store.and_then(|store| store.list()) else { return Vec::new() };
+    let numbers = listing.kept.iter().rev().map(|kept| kept.number().to_string());
+    numbers.chain(["current".to_owned()]).collect()
 }
 
 /// What a release is to its project now.
