@@ -22,7 +22,8 @@ pub use health::{Health, HealthCheck, HealthQuestion, ServiceStatus, Services, T
 pub use memory::{OutOfMemory, brief_bytes};
 pub use name::{InstanceId, InvalidTypeName, Pid, SlotName, TypeName};
 pub use notice::{
-    Cause, DropReason, Fact, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,
+    Cause, DropReason, Fact, KillReason, LeftoversFate, NotDeployed, Notice, Process, RolloutWay, Setback,
+    Then, Verdict,
 };
 pub use probe::{Missing, ProbeKind, ProbeResult, Word};
 pub use refusal::Refusal;

@@ -20,6 +20,14 @@ impl TypeName {
     /// Words that mean something else where a process type could stand.
     pub const RESERVED: [&str; 3] = ["all", "run", "supervise"];
 
+    /// One-off commands run in slots of this name, `run.1`: a word that no process type can have.
+    #[must_use]
+    pub fn one_off() -> TypeName {
+        TypeName(TypeName::ONE_OFF.into())
+    }
+
+    const ONE_OFF: &str = "run";
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -98,7 +106,12 @@ impl Serialize for TypeName {
 
 impl<'de> Deserialize<'de> for TypeName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        // A supervisor speaks of one-off commands, too.
+        if text == TypeName::ONE_OFF {
+            return Ok(TypeName::one_off());
+        }
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -122,8 +135,12 @@ impl FromStr for SlotName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<SlotName, String> {
+        let type_name = |name: &str| match name {
+            TypeName::ONE_OFF => Some(TypeName::one_off()),
+            name => name.parse().ok(),
+        };
         let parts =
-            text.rsplit_once('.').and_then(|(name, number)| Some((name.parse().ok()?, number.parse().ok()?)));
+            text.rsplit_once('.').and_then(|(name, number)| Some((type_name(name)?, number.parse().ok()?)));
         match parts {
             Some((process_type, number)) if number > 0 => Ok(SlotName { process_type, number }),
             Some(_) | None => Err(format!("`{text}` is no slot: one is TYPE.N, as in `web.1`")),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SlotName, TypeName};
+use super::{NotDeployed, SlotName, TypeName};
 
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,18 @@ pub enum Refusal {
     ShuttingDown,
     /// The files are being read again already.
     Busy,
+    /// A release is being deployed.
+    Deploying {
+        /// Which: `v4`.
+        release: String,
+    },
+    /// A release was not deployed: what ran before runs.
+    NotDeployed {
+        /// Which: `v4`.
+        release: String,
+        /// Why.
+        why: NotDeployed,
+    },
     /// None of the slots meant has a process that could get a signal.
     NotRunning {
         /// Them.
@@ -94,6 +106,8 @@ impl Refusal {
             Refusal::UnknownTarget { .. } => "unknown_target",
             Refusal::ShuttingDown => "shutting_down",
             Refusal::Busy => "busy",
+            Refusal::Deploying { .. } => "deploying",
+            Refusal::NotDeployed { .. } => "not_deployed",
             Refusal::NotRunning { .. } => "not_running",
             Refusal::OverMax { .. } => "over_max",
             Refusal::BelowZero { .. } => "below_zero",
@@ -118,6 +132,10 @@ impl fmt::Display for Refusal {
             }
             Refusal::ShuttingDown => write!(f, "the supervisor is shutting down"),
             Refusal::Busy => write!(f, "the files are being read again already; try again in a moment"),
+            Refusal::Deploying { release } => {
+                write!(f, "{release} is being deployed; `supervise events -f` tells how far it is")
+            }
+            Refusal::NotDeployed { release, why } => write!(f, "{release} was not deployed: {why}"),
             Refusal::NotRunning { slots } => {
                 let slots: Vec<String> = slots.iter().map(SlotName::to_string).collect();
                 write!(f, "not running: {}", slots.join(", "))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Formation, Refusal, Signal, SlotName, State};
+use super::{Formation, Refusal, Signal, SlotName, State, TypeName};
 
 /// Which request. Counted up within one run of the supervisor; each is answered exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +50,17 @@ pub enum Verb {
     },
     /// The Procfile, the env files and the spec are read again; what did not change is not touched.
     Reload,
+    /// Everything changes to another release: its type `release` runs first, then every type is replaced, and where one of
+    /// them does not work, all come back to what ran before.
+    Deploy {
+        /// Which: `v4`.
+        release: String,
+    },
+    /// One command, once, beside the formation. What it is only the host knows.
+    Run {
+        /// The type whose rules and environment it has, where it has one's.
+        process_type: Option<TypeName>,
+    },
     /// Everything ends.
     Shutdown {
         /// Instead of the drain of each type.

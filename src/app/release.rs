@@ -152,6 +152,26 @@ impl Release {
 }
 
 impl ProcessType {
+    /// What a command that runs once is, beside the formation: it has no PORT, and is asked nothing.
+    #[must_use]
+    pub fn once(command: Command, environment: Environment) -> ProcessType {
+        ProcessType {
+            name: TypeName::one_off(),
+            command,
+            quantity: 0,
+            max: None,
+            policy: Policy::default(),
+            after: Vec::new(),
+            limits: Vec::new(),
+            stderr: None,
+            port: None,
+            health: Health::default(),
+            listen: None,
+            needs: Vec::new(),
+            environment,
+        }
+    }
+
     /// The PORT of a slot, where the type has ports.
     #[must_use]
     pub fn port_of(&self, slot: u32) -> Option<u16> {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::api::TypeName;
-use crate::app::{Check, Listen, ProcessType, Release};
+use crate::app::{Check, Command, Form, Listen, ProcessType, RELEASE, Release};
 use crate::supervisor::{Member, Program, Reread};
 
 use super::listen::Sockets;
@@ -21,6 +21,17 @@ pub(super) struct Edition {
     pub(super) process_type: ProcessType,
     pub(super) prepared: Prepared,
     pub(super) root: Rc<Root>,
+    /// The release that it is of, without its types.
+    release: Rc<Release>,
+}
+
+/// A command that is to run once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OneOff {
+    /// These words, executed as they are.
+    Words(Vec<Vec<u8>>),
+    /// The command of a type, with its environment and limits.
+    Of(TypeName),
 }
 
 /// The directory that processes run in.
@@ -47,6 +58,17 @@ pub(super) struct Candidate {
     editions: Vec<(usize, Program, Rc<Edition>)>,
     /// The sockets that nobody had before.
     pub(super) sockets: Sockets,
+}
+
+/// So many one-off commands are remembered that nobody lives by: some of them have yet to be started.
+const ONE_OFFS: usize = 64;
+
+impl Candidate {
+    /// The command of its type `release`, to be run once before the rest holds.
+    pub(super) fn release_phase(&self) -> Option<Rc<Edition>> {
+        let mut editions = self.editions.iter().map(|(.., edition)| edition);
+        editions.find(|edition| edition.process_type.name.as_str() == RELEASE).map(|edition| edition.once())
+    }
 }
 
 impl Editions {
@@ -142,6 +164,44 @@ impl Editions {
         candidate.sockets
     }
 
+    /// A command that is to run once in the formation as it is now; `None` where there is no such type.
+    pub(super) fn one_off(&self, command: &OneOff) -> Option<Rc<Edition>> {
+        let newest = |type_index: &usize| self.types[*type_index].values().next_back();
+        match command {
+            OneOff::Of(name) => newest(self.names.get(name)?).map(|edition| edition.once()),
+            OneOff::Words(words) => {
+                let Edition { release, root, .. } = &**newest(self.listed.first()?)?;
+                let text = words.join(&b' ');
+                let command = Command { text, form: Form::Direct(words.clone()) };
+                let process_type = ProcessType::once(command, release.environment.clone());
+                Some(Edition::new(process_type, root, release))
+            }
+        }
+    }
+
+    /// From now on this is the index of one-off commands.
+    pub(super) fn reserve(&mut self, type_index: usize) {
+        debug_assert_eq!(
+            type_index,
+            self.types.len(),
+            "indices are counted alike by who decides and who does"
+        );
+        self.types.push(BTreeMap::new());
+    }
+
+    /// A one-off command has this number from now on.
+    pub(super) fn stage(
+        &mut self,
+        type_index: usize,
+        edition: usize,
+        command: Rc<Edition>,
+        lived_by: &BTreeSet<(usize, usize)>,
+    ) {
+        let kind = &mut self.types[type_index];
+        kind.retain(|earlier, _| *earlier + ONE_OFFS > edition || lived_by.contains(&(type_index, *earlier)));
+        kind.insert(edition, command);
+    }
+
     /// From now on an earlier edition holds again, as the newest.
     pub(super) fn revert(&mut self, type_index: usize, edition: usize) {
         let kind = &mut self.types[type_index];
@@ -152,6 +212,23 @@ impl Editions {
 }
 
 impl Edition {
+    fn new(process_type: ProcessType, root: &Rc<Root>, release: &Rc<Release>) -> Rc<Edition> {
+        let prepared = Prepared::new(release, &process_type);
+        Rc::new(Edition { process_type, prepared, root: Rc::clone(root), release: Rc::clone(release) })
+    }
+
+    /// The same command, to be run once beside the formation.
+    fn once(&self) -> Rc<Edition> {
+        let ProcessType { command, environment, limits, policy, .. } = self.process_type.clone();
+        let process_type = ProcessType {
+            limits,
+            policy,
+            needs: self.process_type.needs.clone(),
+            ..ProcessType::once(command, environment)
+        };
+        Edition::new(process_type, &self.root, &self.release)
+    }
+
     /// Whether an instance of the one would be an instance of the other.
     fn runs_the_same(&self, other: &Edition) -> bool {
         self.prepared == other.prepared
@@ -172,13 +249,12 @@ impl Edition {
     }
 }
 
-fn editions(release: Release) -> io::Result<impl Iterator<Item = Rc<Edition>>> {
+fn editions(mut release: Release) -> io::Result<impl Iterator<Item = Rc<Edition>>> {
     let text = CString::new(release.root.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let root = Rc::new(Root { path: release.root.clone(), text });
-    let prepared: Vec<Prepared> = release.types.iter().map(|kind| Prepared::new(&release, kind)).collect();
-    Ok(release.types.into_iter().zip(prepared).map(move |(process_type, prepared)| {
-        Rc::new(Edition { process_type, prepared, root: Rc::clone(&root) })
-    }))
+    let types = std::mem::take(&mut release.types);
+    let release = Rc::new(release);
+    Ok(types.into_iter().map(move |process_type| Edition::new(process_type, &root, &release)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -19,17 +20,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{
-    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
+    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName, Verb,
+    When,
 };
 use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
-use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
+use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Staged, Whom};
 
 use super::Fact;
 use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
-use super::edition::{Candidate, Edition, Editions};
+use super::edition::{Candidate, Edition, Editions, OneOff};
 use super::family::{Adoption, Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
@@ -62,6 +64,8 @@ pub(super) struct Host {
     /// Who waits for an answer.
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
+    /// The commands of those requests that are not staged yet.
+    one_offs: HashMap<RequestId, Rc<Edition>>,
     spawner: Spawner,
     /// Instances to which we have sent SIGKILL.
     killed: BTreeSet<InstanceId>,
@@ -133,6 +137,7 @@ impl Host {
             facts,
             replies: HashMap::new(),
             next_request: 1,
+            one_offs: HashMap::new(),
             spawner: Spawner::new(inherited, oom_score)?,
             killed: BTreeSet::new(),
             next_look: None,
@@ -235,7 +240,13 @@ impl Host {
                     say(&self.stream, notices);
                 }
             }
+            Action::Discard => self.candidate = None,
+            Action::Reserve { type_index } => self.editions.reserve(type_index),
+            Action::Stage { type_index, edition, staged } => self.stage(type_index, edition, staged),
+            Action::Prepare { release } => self.prepare_release(&release, inbox),
+            Action::Record { release } => self.record_release(&release, inbox),
             Action::Reply { id, answer } => {
+                self.one_offs.remove(&id);
                 if let Some(reply) = self.replies.remove(&id) {
                     // Who has gone away meanwhile is not told.
                     let _ = reply.send(answer);
@@ -368,6 +379,22 @@ impl Host {
         Event::Requested { id, request }
     }
 
+    /// The event of somebody's wish to run a command once.
+    pub(super) fn run_requested(
+        &mut self,
+        command: &OneOff,
+        answer: When,
+        reply: oneshot::Sender<Answer>,
+    ) -> Event {
+        let process_type = match command {
+            OneOff::Words(_) => None,
+            OneOff::Of(name) => Some(name.clone()),
+        };
+        let id = RequestId(self.next_request);
+        self.one_offs.extend(self.editions.one_off(command).map(|edition| (id, edition)));
+        self.requested(Request { verb: Verb::Run { process_type }, answer }, reply)
+    }
+
     /// The event of those having gone who waited for an answer. They are looked for when there are many.
     pub(super) fn withdrawn(&mut self) -> Option<Event> {
         if self.replies.len() < MANY_REPLIES {
@@ -399,11 +426,6 @@ impl Host {
         }
     }
 
-    /// What was read again and did not come to hold is forgotten: its sockets are closed.
-    pub(super) fn forget_candidate(&mut self) {
-        self.candidate = None;
-    }
-
     /// Asks every backing service, for somebody who waits for it.
     pub(super) fn ask_services(&mut self, reply: oneshot::Sender<Vec<ServiceStatus>>) {
         let statuses = self.survey.statuses();
@@ -433,6 +455,26 @@ impl Host {
         }
     }
 
+    /// A command that is to run once becomes an edition like any other.
+    fn stage(&mut self, type_index: usize, edition: usize, staged: Staged) {
+        let command = match staged {
+            Staged::Asked(id) => self.one_offs.remove(&id),
+            Staged::ReleasePhase => self.candidate.as_ref().and_then(Candidate::release_phase),
+        };
+        // Who decides stages only what was asked for, and what was read and not discarded.
+        let command = command.expect("what is staged is there");
+        self.editions.stage(type_index, edition, command, &self.family.editions());
+    }
+
+    fn prepare_release(&mut self, release: &str, inbox: &mut VecDeque<Event>) {
+        let errors = format!("there is no release `{release}`");
+        inbox.push_back(Event::Unreadable { errors });
+    }
+
+    fn record_release(&mut self, _release: &str, inbox: &mut VecDeque<Event>) {
+        inbox.push_back(Event::Recorded { error: None });
+    }
+
     /// What becomes of descendants that outlive the leader of an instance.
     fn leftovers(&self, kin: Kin) -> Leftovers {
         self.editions.edition(kin.slot.type_index, kin.edition).process_type.policy.leftovers
@@ -454,7 +496,7 @@ impl Host {
     }
 
     fn try_spawn(&mut self, slot: SlotKey, instance: InstanceId, edition: usize) -> Result<Pid, SpawnError> {
-        let Edition { process_type, prepared, root } = self.editions.edition(slot.type_index, edition);
+        let Edition { process_type, prepared, root, .. } = self.editions.edition(slot.type_index, edition);
         let name = SlotName { process_type: process_type.name.clone(), number: slot.number };
         let shortage = |what: &str, errno: Errno| SpawnError {
             kind: SpawnErrorKind::Shortage,

@@ -448,6 +448,10 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
             let event = host.requested(request, reply);
             step(supervisor, host, event);
         }
+        Fact::Asked(Asked::Run { command, answer, reply }) => {
+            let event = host.run_requested(&command, answer, reply);
+            step(supervisor, host, event);
+        }
         Fact::Asked(Asked::Look(look)) => {
             look.answer(supervisor, host.clock().now(), host.ignored_notifications());
         }
@@ -458,7 +462,6 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Planned(planned) => {
             let event = host.planned(*planned);
             step(supervisor, host, event);
-            host.forget_candidate();
         }
     }
     Heard::Done

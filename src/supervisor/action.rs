@@ -97,6 +97,32 @@ pub enum Action {
         /// What may be come back to: types, and an edition of each.
         keep: Vec<(usize, usize)>,
     },
+    /// What was read again does not hold: it is forgotten.
+    Discard,
+    /// From now on this is the index of one-off commands: types that are new follow after it.
+    Reserve {
+        /// Which: so many types there are.
+        type_index: usize,
+    },
+    /// This command is the newest edition of the one-off commands.
+    Stage {
+        /// Their index.
+        type_index: usize,
+        /// Its number.
+        edition: usize,
+        /// Which command.
+        staged: Staged,
+    },
+    /// Read a release, to be deployed. Answered by `Reread` or `Unreadable`, in its own time; so long no `Reread` is ordered.
+    Prepare {
+        /// Which: `v4`.
+        release: String,
+    },
+    /// Write down that a release runs everywhere. Answered by `Recorded`, in its own time.
+    Record {
+        /// Which.
+        release: String,
+    },
     /// The answer to a request.
     Reply {
         /// Which request.
@@ -120,6 +146,15 @@ pub enum Action {
         /// How long the last lines may take.
         farewell: Farewell,
     },
+}
+
+/// A one-off command, which only the host knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Staged {
+    /// The one that came with a request.
+    Asked(RequestId),
+    /// That of the type `release`, of what was read.
+    ReleasePhase,
 }
 
 /// How long the last lines may take where the reader of our stdout has stopped.

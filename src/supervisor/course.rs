@@ -212,6 +212,7 @@ impl Supervisor {
         self.course = Course::Ending(End { cause, failure, first_interrupt, force, farewell, drain });
         self.refuse_waiters(step);
         self.forget_rollouts();
+        self.deploy = None;
         self.set_goals(step, goal);
     }
 
@@ -265,9 +266,10 @@ impl Supervisor {
         self.note_started();
         // Where nothing else will happen, nothing is put off.
         self.roll_on(step, if self.unsettled == 0 { Which::All } else { step.rolls });
+        self.deploy_on(step);
         self.open_gates(step);
         self.answer_waiters(step);
-        if self.unsettled > 0 {
+        if self.unsettled > 0 || self.is_recording() {
             return;
         }
         let (code, because, farewell) = match &self.course {

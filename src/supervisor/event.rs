@@ -122,10 +122,16 @@ pub enum Event {
         /// Their requests.
         ids: Vec<RequestId>,
     },
-    /// The answer to [`Action::Reread`](super::Action::Reread): the files make this formation.
+    /// The answer to [`Action::Reread`](super::Action::Reread) and [`Action::Prepare`](super::Action::Prepare): the files make
+    /// this formation.
     Reread {
         /// Every type, in the new Procfile's order.
         types: Vec<Reread>,
+    },
+    /// The answer to [`Action::Record`](super::Action::Record).
+    Recorded {
+        /// Why it could not be written down, where it could not.
+        error: Option<String>,
     },
     /// The other answer to [`Action::Reread`](super::Action::Reread): the files cannot be used.
     Unreadable {

@@ -194,6 +194,8 @@ pub(super) enum Standing {
     Listed,
     /// It was; what is left of it ends.
     Removed,
+    /// It never was: its slots are those of one-off commands.
+    OneOffs,
 }
 
 /// Whether a type may be started. Once open a gate stays open: who came first may fail and come back.

@@ -13,12 +13,14 @@ mod action;
 mod backoff;
 mod condition;
 mod course;
+mod deploy;
 mod event;
 mod gate;
 mod habits;
 mod health;
 mod member;
 mod needs;
+mod one_off;
 mod record;
 mod reload;
 mod request;
@@ -31,6 +33,7 @@ mod slot;
 mod status;
 mod time;
 mod turnover;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,12 +43,13 @@ use crate::app::Policy;
 
 use backoff::Dice;
 use course::{Course, Job};
+use deploy::Deploy;
 use member::{Record, Standing, Type, index};
 use reload::Reading;
-use request::Waiter;
 use turnover::Which;
+use waiting::Waiter;
 
-pub use action::{Action, Farewell, Whom};
+pub use action::{Action, Farewell, Staged, Whom};
 pub use condition::{Condition, Misses, Next, Readiness, Run, Watch};
 pub use event::{Event, Program, Reread, SpawnError, SpawnErrorKind};
 pub use habits::{FailFast, Habits, Hangup, Init, Terminal};
@@ -86,6 +90,9 @@ pub struct Supervisor {
     /// Requests that are answered when something has happened.
     waiters: Vec<Waiter>,
     reading: Reading,
+    deploy: Option<Deploy>,
+    /// The type whose slots one-off commands run in, once there was one.
+    one_offs: Option<usize>,
     /// Whether a phase or a count has changed since the gates were last looked at.
     moved: bool,
     /// The types whose instances are being replaced.
@@ -136,6 +143,8 @@ impl Supervisor {
             dice: Dice(seed),
             waiters: Vec::new(),
             reading: Reading::No,
+            deploy: None,
+            one_offs: None,
             moved: true,
             rolling: Vec::new(),
             next_rollout: 1,
@@ -177,7 +186,7 @@ impl Supervisor {
         }
     }
 
-    /// Every slot that is there, in formation order; last those of types that are not in the Procfile any more.
+    /// Every slot that is there, in formation order; last those of types that are not in the Procfile: any more, or ever.
     pub fn slots(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
         self.every_type().flat_map(|type_index| {
             let present = self.types[type_index].present();
@@ -185,10 +194,10 @@ impl Supervisor {
         })
     }
 
-    /// Every type there ever was: those of the Procfile in its order, then those that are not in it any more.
+    /// Every type there ever was: those of the Procfile in its order, then those that are not in it.
     fn every_type(&self) -> impl Iterator<Item = usize> {
-        let removed = |type_index: &usize| self.types[*type_index].standing == Standing::Removed;
-        self.order.iter().copied().chain((0..self.types.len()).filter(removed))
+        let unlisted = |type_index: &usize| self.types[*type_index].standing != Standing::Listed;
+        self.order.iter().copied().chain((0..self.types.len()).filter(unlisted))
     }
 
     /// The name of a slot: `web.1`.

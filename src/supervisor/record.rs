@@ -33,6 +33,7 @@ impl Supervisor {
             Event::Withdrawn { ids } => self.forget_waiters(&ids),
             Event::Reread { types } => self.reread(step, types),
             Event::Unreadable { errors } => self.unreadable(step, errors),
+            Event::Recorded { error } => self.recorded(step, error),
             Event::Withheld { signal, slots } => {
                 let slots = slots.into_iter().map(|key| self.name(key)).collect();
                 step.announce(Notice::SignalWithheld { signal, slots });
@@ -219,7 +220,7 @@ impl Supervisor {
             self.slot_mut(key).ends_since = Some(step.now);
             let (body, ending) = (Body::Rest(living), Ending::Own(outcome));
             self.enter(key, Phase::Draining { life, body, deadline, ending });
-            if self.habits.fail_fast == FailFast::Yes {
+            if self.habits.fail_fast == FailFast::Yes && !self.is_one_off(key) {
                 self.end_fast(step, key, status.shell_code());
             }
         } else {

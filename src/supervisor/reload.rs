@@ -17,6 +17,15 @@ use super::{
     Supervisor, Type,
 };
 
+/// What a new set of types is taken over for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// A reload: each type for itself.
+    Reload,
+    /// A deploy: they have one fate, and a type that is not there any more runs until that is known.
+    Deploy,
+}
+
 /// Whether the files are being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -29,6 +38,9 @@ pub(super) enum Reading {
 impl Supervisor {
     /// Has the files read again; once more, where they are being read: they may have changed since.
     pub(super) fn order_reread(&mut self, step: &mut Step) {
+        if let Err(refusal) = self.check_deploying() {
+            return step.announce(Notice::ReloadFailed { errors: refusal.to_string() });
+        }
         match (&self.course, self.reading) {
             (Course::Ending(_) | Course::Over, _) => {}
             (Course::Up { .. }, Reading::No) => {
@@ -49,6 +61,10 @@ impl Supervisor {
     }
 
     pub(super) fn unreadable(&mut self, step: &mut Step, errors: String) {
+        if self.reads_release() {
+            self.reading = Reading::No;
+            return self.release_unreadable(step, errors);
+        }
         if self.was_read(step) {
             step.announce(Notice::ReloadFailed { errors: errors.clone() });
             self.answer_reread(step, &Err(Refusal::Invalid { errors }));
@@ -56,19 +72,24 @@ impl Supervisor {
     }
 
     pub(super) fn reread(&mut self, step: &mut Step, types: Vec<Reread>) {
+        if self.reads_release() {
+            self.reading = Reading::No;
+            return self.release_read(step, types);
+        }
         if !self.was_read(step) {
-            return;
+            return step.order(Action::Discard);
         }
         step.rolls = Which::All;
-        let result = self.check_reread(&types).map(|()| self.take_over(step, types));
+        let result = self.check_reread(&types).map(|()| self.take_over(step, types, Taking::Reload));
         if let Err(refusal) = &result {
+            step.order(Action::Discard);
             step.announce(Notice::ReloadFailed { errors: refusal.to_string() });
         }
         self.answer_reread(step, &result);
     }
 
     /// Whether what was scaled by request still has its ports.
-    fn check_reread(&self, types: &[Reread]) -> Result<(), Refusal> {
+    pub(super) fn check_reread(&self, types: &[Reread]) -> Result<(), Refusal> {
         let ranges: Vec<Range<'_>> =
             types.iter().filter_map(|reread| Range::new(&reread.member, self.planned(reread))).collect();
         for (index, range) in ranges.iter().enumerate() {
@@ -94,7 +115,7 @@ impl Supervisor {
     }
 
     /// The probes of the newest edition of a type may be others now: they hold for what runs, too.
-    fn amend_conditions(&mut self, step: &mut Step, type_index: usize, old: Probes) {
+    pub(super) fn amend_conditions(&mut self, step: &mut Step, type_index: usize, old: Probes) {
         let kind = &self.types[type_index];
         let (new, newest) = (kind.newest().probes, kind.newest_edition());
         if old == new {
@@ -125,7 +146,7 @@ impl Supervisor {
         self.types[type_index].republish(edition);
     }
 
-    fn take_over(&mut self, step: &mut Step, types: Vec<Reread>) -> Effects {
+    pub(super) fn take_over(&mut self, step: &mut Step, types: Vec<Reread>, taking: Taking) -> Effects {
         let back = |(type_index, kind): (usize, &Type)| Some((type_index, kind.way_back()?));
         step.order(Action::Adopt { keep: self.types.iter().enumerate().filter_map(back).collect() });
         let mut effects = Effects::new();
@@ -134,6 +155,10 @@ impl Supervisor {
             self.order.iter().copied().filter(|type_index| !order.contains(type_index)).collect();
         let (mut added, mut changed) = (Vec::new(), Vec::new());
         self.order = order;
+        match taking {
+            Taking::Reload => {}
+            Taking::Deploy => self.order.extend(&removed),
+        }
         let mut counts: Vec<(usize, u32, u32)> = Vec::new();
         let mut restarts: Vec<(usize, usize)> = Vec::new();
         for reread in types {
@@ -159,7 +184,9 @@ impl Supervisor {
                     Program::Changed => kind.publish(member),
                 }
                 match (standing, program) {
-                    (Standing::Removed, Program::Same | Program::Changed) => added.push(name),
+                    (Standing::Removed | Standing::OneOffs, Program::Same | Program::Changed) => {
+                        added.push(name)
+                    }
                     (Standing::Listed, Program::Same) => {}
                     (Standing::Listed, Program::Changed) => {
                         restarts.push((type_index, before));
@@ -174,12 +201,13 @@ impl Supervisor {
         }
         let gone: Vec<TypeName> =
             removed.iter().map(|type_index| self.types[*type_index].newest().name.clone()).collect();
-        step.announce(Notice::Reloaded { added, changed, removed: gone });
-        for type_index in removed {
-            self.types[type_index].standing = Standing::Removed;
-            self.supersede(step, type_index);
-            self.set_count(step, type_index, Count::Planned(0), &mut effects);
-            self.vacate_above(step, type_index, 0);
+        match taking {
+            Taking::Reload => {
+                step.announce(Notice::Reloaded { added, changed, removed: gone });
+                self.drop_types(step, &removed, &mut effects);
+            }
+            // That is said otherwise.
+            Taking::Deploy => {}
         }
         for (type_index, before, after) in counts {
             if before != after {

@@ -6,43 +6,15 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Accepted, Effect, Manner, Notice, Refusal, Request, RequestId, Signal, SlotName, State, Target, TypeName,
-    Verb, When, Will,
+    Manner, Notice, Refusal, Request, RequestId, Signal, SlotName, Target, TypeName, Verb, When, Will,
 };
 
 use super::course::Course;
 use super::reload::Reading;
-use super::rollout::{Back, Purpose, Rollout};
+use super::rollout::Back;
 use super::sequel::earliest;
-use super::{Action, Ending, Goal, Phase, Readiness, SlotKey, Standing, Step, Supervisor, backoff::Streak};
-
-/// Somebody who is answered later.
-#[derive(Clone, Debug)]
-pub(super) struct Waiter {
-    id: RequestId,
-    until: Until,
-}
-
-/// What somebody waits for.
-#[derive(Clone, Debug)]
-enum Until {
-    /// The files have been read again; then perhaps for what follows from that.
-    Reread(When),
-    /// These slots have come to what they were asked to.
-    Settled(Effects, Rollouts),
-    /// We end.
-    Over,
-}
-
-/// Whether who asked waits for the rollouts of the types that it concerns, and learns what becomes of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Joins {
-    Rollouts,
-    Nothing,
-}
-
-/// Rollouts under way: the type of each, and its number.
-type Rollouts = Vec<(usize, u64)>;
+use super::waiting::{Joins, Until, Waiter};
+use super::{Action, Ending, Goal, Phase, SlotKey, Standing, Step, Supervisor, backoff::Streak};
 
 /// What becomes of which slot.
 pub(super) type Effects = BTreeMap<SlotKey, Will>;
@@ -57,6 +29,8 @@ impl Supervisor {
             | Verb::Stop { .. }
             | Verb::Signal { .. }
             | Verb::Reload
+            | Verb::Deploy { .. }
+            | Verb::Run { .. }
             | Verb::Shutdown { .. }
             | Verb::Settle => Joins::Nothing,
         };
@@ -71,6 +45,16 @@ impl Supervisor {
                 return;
             }
             (Course::Ending(_) | Course::Over, _) => Err(Refusal::ShuttingDown),
+            (Course::Up { .. }, Verb::Deploy { release }) => match self.deploy(step, release) {
+                Ok(()) => return self.waiters.push(Waiter { id, until: Until::Deployed(answer, None) }),
+                Err(refusal) => Err(refusal),
+            },
+            (Course::Up { .. }, Verb::Run { process_type }) => self
+                .run_one_off(step, id, process_type.as_ref())
+                .map(|key| Effects::from([(key, Will::Start)])),
+            (Course::Up { .. }, Verb::Reload) if self.deploy.is_some() => {
+                self.check_deploying().map(|()| Effects::new())
+            }
             (Course::Up { .. }, Verb::Reload) if self.reading != Reading::No => Err(Refusal::Busy),
             (Course::Up { .. }, Verb::Reload) => {
                 self.waiters.push(Waiter { id, until: Until::Reread(answer) });
@@ -94,36 +78,6 @@ impl Supervisor {
             Ok(effects) => self.answer(step, id, answer, effects, joins),
             Err(refusal) => step.order(Action::Reply { id, answer: Err(refusal) }),
         }
-    }
-
-    fn answer(&mut self, step: &mut Step, id: RequestId, when: When, effects: Effects, joins: Joins) {
-        match when {
-            When::Accepted => self.reply(step, id, &effects),
-            When::Happened => {
-                let under_way = |type_index: &usize| {
-                    let Rollout { id, purpose, .. } = self.types[*type_index].rollout.as_ref()?;
-                    match (joins, purpose) {
-                        (Joins::Rollouts, Purpose::Forward { .. }) => Some((*type_index, *id)),
-                        // Somebody else has asked for that, and knows what came of it.
-                        (Joins::Rollouts, Purpose::Back) | (Joins::Nothing, _) => None,
-                    }
-                };
-                let meant =
-                    |(type_index, _): &(usize, u64)| effects.keys().any(|key| key.type_index == *type_index);
-                let rollouts = self.rolling.iter().filter_map(under_way).filter(meant).collect();
-                self.waiters.push(Waiter { id, until: Until::Settled(effects, rollouts) });
-            }
-        }
-    }
-
-    fn reply(&self, step: &mut Step, id: RequestId, effects: &Effects) {
-        let effect = |(key, will): (&SlotKey, &Will)| Effect {
-            name: self.name(*key),
-            will: *will,
-            state: if self.is_present(*key) { self.slot(*key).phase.state() } else { State::Stopped },
-        };
-        let processes = effects.iter().map(effect).collect();
-        step.order(Action::Reply { id, answer: Ok(Accepted { formation: self.formation(), processes }) });
     }
 
     /// The slots that targets mean, all where there are none.
@@ -154,12 +108,6 @@ impl Supervisor {
         self.slots().filter(|(_, slot)| slot.phase.instance().is_some()).map(|(key, _)| key)
     }
 
-    /// Whether a slot is there, or vacant.
-    fn is_present(&self, key: SlotKey) -> bool {
-        let kind = &self.types[key.type_index];
-        key.number <= kind.wanted() || !matches!(self.slot(key).phase, Phase::Stopped)
-    }
-
     fn restart_all(&mut self, step: &mut Step, keys: &[SlotKey], manner: Manner) -> Effects {
         // What is on its way out of the formation stays on it.
         let wanted = |key: &&SlotKey| {
@@ -177,25 +125,6 @@ impl Supervisor {
                 let types = keys.chunk_by(of_one_type);
                 types.flat_map(|keys| self.roll(step, keys[0].type_index, keys, Back::Nowhere)).collect()
             }
-        }
-    }
-
-    /// A rollout comes to nothing: so are those answered who wait for it.
-    pub(super) fn refuse_rollout(
-        &mut self,
-        step: &mut Step,
-        type_index: usize,
-        id: u64,
-        refusal: impl Fn(TypeName) -> Refusal,
-    ) {
-        let process_type = self.types[type_index].newest().name.clone();
-        let waits = |waiter: &mut Waiter| match &waiter.until {
-            Until::Settled(_, rollouts) => rollouts.contains(&(type_index, id)),
-            Until::Reread(_) | Until::Over => false,
-        };
-        for waiter in self.waiters.extract_if(.., waits) {
-            let answer = Err(refusal(process_type.clone()));
-            step.order(Action::Reply { id: waiter.id, answer });
         }
     }
 
@@ -292,106 +221,6 @@ impl Supervisor {
         if !keys.is_empty() {
             let slots = keys.iter().map(|key| self.name(*key)).collect();
             step.announce(Notice::Asked { slots, will });
-        }
-    }
-
-    /// Whether a slot has come to what it was asked to, or will not by itself.
-    fn is_settled(&self, key: SlotKey, will: Will) -> bool {
-        match (will, &self.slot(key).phase) {
-            (Will::Signal | Will::Stay, _) => true,
-            (
-                Will::Start | Will::Restart | Will::Stop,
-                Phase::Stuck { .. }
-                | Phase::Leaving { .. }
-                | Phase::Lost
-                | Phase::Completed
-                | Phase::Failed
-                | Phase::Stopped,
-            ) => true,
-            (Will::Start | Will::Restart, Phase::Running { condition, .. }) => match condition.readiness {
-                Readiness::Ready { .. } | Readiness::Lapsed { .. } | Readiness::Stopping => true,
-                Readiness::Expected { .. } | Readiness::Starting { .. } => false,
-            },
-            (Will::Start | Will::Restart, Phase::Backoff { .. }) => true,
-            (Will::Start | Will::Restart, Phase::Waiting | Phase::Needing { .. } | Phase::Pending { .. }) => {
-                false
-            }
-            // Somebody else may have asked for the contrary meanwhile, and got it.
-            (
-                Will::Stop,
-                Phase::Waiting
-                | Phase::Needing { .. }
-                | Phase::Pending { .. }
-                | Phase::Running { .. }
-                | Phase::Backoff { .. },
-            ) => true,
-            (
-                Will::Start | Will::Restart | Will::Stop,
-                Phase::Starting { .. } | Phase::Draining { .. } | Phase::Killing { .. },
-            ) => false,
-        }
-    }
-
-    /// Answers those whose wish has come true.
-    pub(super) fn answer_waiters(&mut self, step: &mut Step) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let (waiting, done): (Vec<Waiter>, Vec<Waiter>) =
-            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| match &waiter.until {
-                Until::Settled(effects, rollouts) => {
-                    rollouts.iter().any(|(type_index, id)| self.types[*type_index].rolls(*id))
-                        || !effects.iter().all(|(key, will)| self.is_settled(*key, *will))
-                }
-                Until::Reread(_) | Until::Over => true,
-            });
-        self.waiters = waiting;
-        for waiter in done {
-            if let Until::Settled(effects, _) = &waiter.until {
-                self.reply(step, waiter.id, effects);
-            }
-        }
-    }
-
-    /// Nobody wants these answers any more.
-    pub(super) fn forget_waiters(&mut self, ids: &[RequestId]) {
-        self.waiters.retain(|waiter| !ids.contains(&waiter.id));
-    }
-
-    /// The files have been read again: answers those who wait for that.
-    pub(super) fn answer_reread(&mut self, step: &mut Step, result: &Result<Effects, Refusal>) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            match (waiter.until, result) {
-                (Until::Reread(when), Ok(effects)) => {
-                    self.answer(step, waiter.id, when, effects.clone(), Joins::Rollouts);
-                }
-                (Until::Reread(_), Err(refusal)) => {
-                    step.order(Action::Reply { id: waiter.id, answer: Err(refusal.clone()) });
-                }
-                (until @ (Until::Settled(..) | Until::Over), _) => {
-                    self.waiters.push(Waiter { until, ..waiter });
-                }
-            }
-        }
-    }
-
-    /// The end has begun: what anybody waited for will not be.
-    pub(super) fn refuse_waiters(&mut self, step: &mut Step) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            match waiter.until {
-                Until::Reread(_) | Until::Settled(..) => {
-                    step.order(Action::Reply { id: waiter.id, answer: Err(Refusal::ShuttingDown) });
-                }
-                Until::Over => self.waiters.push(waiter),
-            }
-        }
-    }
-
-    /// Everything has ended.
-    pub(super) fn dismiss_waiters(&mut self, step: &mut Step) {
-        self.refuse_waiters(step);
-        for waiter in std::mem::take(&mut self.waiters) {
-            self.reply(step, waiter.id, &Effects::new());
         }
     }
 }

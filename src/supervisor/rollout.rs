@@ -73,6 +73,8 @@ pub(super) enum Back {
     Nowhere,
     /// An earlier edition.
     To(usize),
+    /// There was no such type before a deploy, and there will be none.
+    Away,
 }
 
 /// How far it is.
@@ -177,7 +179,7 @@ impl Supervisor {
         let all = runs.len() == kind.wanted() as usize;
         let meant: Option<BTreeSet<u32>> = match back {
             // Whatever lives is of another program.
-            Back::To(_) => None,
+            Back::To(_) | Back::Away => None,
             Back::Nowhere if all => None,
             Back::Nowhere => {
                 // What a rollout that is superseded has not come to is not forgotten.

@@ -23,6 +23,8 @@ pub(super) enum Sequel {
     Failed { verdict: Verdict, code: u8 },
     /// `--fail-fast`: the end of everything, with this code.
     EndsAll { code: u8 },
+    /// It was a one-off command, and that was that.
+    Over,
 }
 
 /// A program that ran so long was found and could be executed.
@@ -36,7 +38,7 @@ impl Sequel {
     pub(super) fn then(&self) -> Then {
         match self {
             Sequel::Again { delay_ms, .. } => Then::Restart { delay_ms: *delay_ms },
-            Sequel::Completed | Sequel::Failed { .. } | Sequel::EndsAll { .. } => Then::Rest,
+            Sequel::Completed | Sequel::Failed { .. } | Sequel::EndsAll { .. } | Sequel::Over => Then::Rest,
         }
     }
 }
@@ -66,6 +68,9 @@ impl Supervisor {
 
     /// Judges a life that ended by itself by the policy of its type.
     pub(super) fn sequel(&mut self, key: SlotKey, outcome: Outcome, now: Time) -> Sequel {
+        if self.is_one_off(key) {
+            return Sequel::Over;
+        }
         let Member { found_by, policy: Policy { restart, backoff, .. }, .. } = self.member(key);
         let (found_by, restart, backoff) = (*found_by, *restart, *backoff);
         let kind = &mut self.types[key.type_index];
@@ -135,6 +140,10 @@ impl Supervisor {
                 step.announce(Notice::Failed { slot: self.name(key), reason: verdict });
                 self.enter(key, Phase::Failed);
                 self.failed(step, key, code);
+            }
+            Sequel::Over => {
+                self.slot_mut(key).goal = Goal::Down;
+                self.enter(key, Phase::Stopped);
             }
             Sequel::EndsAll { code } => {
                 self.enter(key, Phase::Stopped);

@@ -82,6 +82,7 @@ impl Supervisor {
     ) -> Option<Rollout> {
         let process_type = self.types[type_index].newest().name.clone();
         let told = slot.as_ref().map_or(reason.to_string(), |slot| format!("{slot}: {reason}"));
+        self.note_turned_back(&process_type, &told);
         step.announce(Notice::TurnedBack { process_type, slot, reason });
         self.refuse_rollout(step, type_index, rollout.id, |process_type| Refusal::TurnedBack {
             process_type,
@@ -89,10 +90,17 @@ impl Supervisor {
         });
         let good = match rollout.purpose {
             Purpose::Forward { back: Back::To(good), .. } => good,
-            Purpose::Forward { back: Back::Nowhere, .. } | Purpose::Back => {
+            Purpose::Forward { back: Back::Nowhere | Back::Away, .. } | Purpose::Back => {
                 return self.stay(step, type_index);
             }
         };
+        self.go_back(step, type_index, good);
+        let rollout = self.types[type_index].rollout.take()?;
+        self.roll_type(step, type_index, rollout)
+    }
+
+    /// What works for certain comes back.
+    pub(super) fn go_back(&mut self, step: &mut Step, type_index: usize, good: usize) {
         let wanted = self.types[type_index].wanted();
         self.revert(step, type_index, good);
         let newest = self.types[type_index].newest_edition();
@@ -107,8 +115,6 @@ impl Supervisor {
         for key in waiting {
             self.restart(step, key);
         }
-        let rollout = self.types[type_index].rollout.take()?;
-        self.roll_type(step, type_index, rollout)
     }
 
     /// There is nothing to go back to: everybody stays as they are. A surge that does the work of somebody who is away stays

@@ -21,7 +21,7 @@ use crate::app::{Leftovers, StopScope};
 use super::course::Course;
 use super::{
     Action, Body, CLOSEST_STARTS, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, Slot, SlotKey,
-    Step, Supervisor, Whom, millis,
+    Standing, Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -135,7 +135,11 @@ impl Supervisor {
 
     fn spawn(&mut self, step: &mut Step, key: SlotKey) {
         let instance = self.new_instance();
-        let edition = self.types[key.type_index].newest_edition();
+        let kind = &self.types[key.type_index];
+        let edition = match kind.standing {
+            Standing::Listed | Standing::Removed => kind.newest_edition(),
+            Standing::OneOffs => self.slot(key).edition,
+        };
         step.starts += 1;
         step.order(Action::Spawn { slot: key, instance, edition });
         let slot = self.slot_mut(key);

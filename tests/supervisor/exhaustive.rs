@@ -421,6 +421,7 @@ impl Seen {
             Event::Remaining { slot, .. } => ("remaining", Some(*slot)),
             Event::SignalRefused { slot, .. } => ("signal refused", Some(*slot)),
             Event::Withheld { .. } => ("withheld", None),
+            Event::Recorded { .. } => ("recorded", None),
             Event::Received(_) => ("received", None),
             Event::ReaderGone => ("reader gone", None),
             Event::Requested { request, .. } => match request.verb {
@@ -429,6 +430,8 @@ impl Seen {
                 Verb::Stop { .. } => ("stop", None),
                 Verb::Signal { .. } => ("signal", None),
                 Verb::Reload => ("reload", None),
+                Verb::Deploy { .. } => ("deploy", None),
+                Verb::Run { .. } => ("run", None),
                 Verb::Shutdown { .. } => ("shutdown", None),
                 Verb::Settle => ("settle", None),
             },

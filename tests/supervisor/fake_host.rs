@@ -508,6 +508,11 @@ impl World {
             Action::Pass { .. }
             | Action::Reread
             | Action::Adopt { .. }
+            | Action::Discard
+            | Action::Reserve { .. }
+            | Action::Stage { .. }
+            | Action::Prepare { .. }
+            | Action::Record { .. }
             | Action::Reply { .. }
             | Action::Suspend
             | Action::Resume

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::api::{ExitStatus, OutOfMemory, Signal, SlotName, TypeName};
 
-use super::{KillReason, LeftoversFate, Notice, RolloutWay, Setback, Then, Verdict};
+use super::{KillReason, LeftoversFate, NotDeployed, Notice, RolloutWay, Setback, Then, Verdict};
 
 /// A name and a value that a notice adds to its JSON object.
 pub type Fact = (&'static str, Value);
@@ -76,6 +76,34 @@ impl Notice {
                     ]),
                 }
                 facts
+            }
+            Notice::DeployBegan { release, from } => vec![("release", json!(release)), ("from", json!(from))],
+            Notice::ReleasePhase { release, slot } => {
+                vec![("release", json!(release)), ("slot", json!(slot.to_string()))]
+            }
+            Notice::Deployed { release, took_ms } => {
+                vec![("release", json!(release)), ("took_ms", json!(took_ms))]
+            }
+            Notice::NotDeployed { release, why } => {
+                let mut facts = vec![("release", json!(release))];
+                match why {
+                    NotDeployed::Unusable { errors } => {
+                        facts.extend([("reason", json!("unusable")), ("errors", json!(errors))]);
+                    }
+                    NotDeployed::Phase { slot } => {
+                        facts.extend([("reason", json!("release_phase")), ("slot", json!(slot.to_string()))])
+                    }
+                    NotDeployed::TurnedBack { process_type, reason, back } => facts.extend([
+                        ("reason", json!("turned_back")),
+                        ("turned_back", json!(process_type)),
+                        ("why", json!(reason)),
+                        ("back", json!(back)),
+                    ]),
+                }
+                facts
+            }
+            Notice::NotRecorded { release, error } => {
+                vec![("release", json!(release)), ("error", json!(error))]
             }
             Notice::Listening { process_type, address } => {
                 vec![("listening", json!(process_type)), ("address", json!(address))]

@@ -143,6 +143,41 @@ pub enum Notice {
         /// What is wrong with them.
         reason: Setback,
     },
+    /// Everything is about to change to another release.
+    DeployBegan {
+        /// Which: `v4`.
+        release: String,
+        /// From which.
+        from: String,
+    },
+    /// Its type `release` runs first; nothing else is touched before that has ended well.
+    ReleasePhase {
+        /// Which release.
+        release: String,
+        /// Where the command runs.
+        slot: SlotName,
+    },
+    /// A release runs, in every slot.
+    Deployed {
+        /// Which.
+        release: String,
+        /// From the beginning, in milliseconds.
+        took_ms: u64,
+    },
+    /// A release does not run: what ran before does, or comes back.
+    NotDeployed {
+        /// Which.
+        release: String,
+        /// Why.
+        why: NotDeployed,
+    },
+    /// A release runs, and that could not be written down.
+    NotRecorded {
+        /// Which.
+        release: String,
+        /// The system's reason.
+        error: String,
+    },
     /// A socket was bound for the instances of a type.
     Listening {
         /// Which type.
@@ -422,6 +457,30 @@ pub enum Setback {
     },
 }
 
+/// Why a release was not deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NotDeployed {
+    /// It cannot be used.
+    Unusable {
+        /// All that is wrong with it.
+        errors: String,
+    },
+    /// Its type `release` did not end well: nothing else was touched.
+    Phase {
+        /// Where it ran.
+        slot: SlotName,
+    },
+    /// The new instances of a type do not work: all types come back to what they ran before.
+    TurnedBack {
+        /// Which type.
+        process_type: TypeName,
+        /// What is wrong.
+        reason: String,
+        /// To which release.
+        back: String,
+    },
+}
+
 /// What began a drain of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
@@ -494,6 +553,11 @@ impl Notice {
             Notice::RolloutStep { .. } => "rollout_step",
             Notice::RolloutDone { .. } => "rollout_done",
             Notice::TurnedBack { .. } => "turned_back",
+            Notice::DeployBegan { .. } => "deploy_began",
+            Notice::ReleasePhase { .. } => "release_phase",
+            Notice::Deployed { .. } => "deployed",
+            Notice::NotDeployed { .. } => "not_deployed",
+            Notice::NotRecorded { .. } => "not_recorded",
             Notice::Listening { .. } => "listening",
             Notice::Started { .. } => "started",
             Notice::NotStarted { .. } => "not_started",
@@ -549,6 +613,11 @@ impl Notice {
             | Notice::RolloutBegan { .. }
             | Notice::RolloutStep { .. }
             | Notice::RolloutDone { .. }
+            | Notice::DeployBegan { .. }
+            | Notice::ReleasePhase { .. }
+            | Notice::Deployed { .. }
+            | Notice::NotDeployed { .. }
+            | Notice::NotRecorded { .. }
             | Notice::Listening { .. }
             | Notice::NotConfined { .. }
             | Notice::ReleaseNotStarted

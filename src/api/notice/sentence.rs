@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::api::{Missing, Pid, TypeName, Will, brief};
 
 use super::{
-    Cause, DropReason, KillReason, LeftoversFate, Notice, Process, RolloutWay, Setback, Then, Verdict,
+    Cause, DropReason, KillReason, LeftoversFate, NotDeployed, Notice, Process, RolloutWay, Setback, Then,
+    Verdict,
 };
 
 /// The sentence, without the time and the tag; it begins with the slot's name where it speaks of one.
@@ -103,6 +104,17 @@ impl fmt::Display for Notice {
                     write!(f, "{slot} decides it: ")?;
                 }
                 write!(f, "the new {process_type} is turned back, {reason}")
+            }
+            Notice::DeployBegan { release, from } => write!(f, "deploying {release}, from {from}"),
+            Notice::ReleasePhase { release, slot } => {
+                write!(f, "{release}: its type `release` runs first, as {slot}")
+            }
+            Notice::Deployed { release, took_ms } => {
+                write!(f, "{release} runs everywhere after {}", millis(*took_ms))
+            }
+            Notice::NotDeployed { release, why } => write!(f, "{release} was not deployed: {why}"),
+            Notice::NotRecorded { release, error } => {
+                write!(f, "{release} runs, but the next start will not know that: {error}")
             }
             Notice::Listening { process_type, address } => {
                 write!(f, "{process_type} listens on {address}")
@@ -272,6 +284,20 @@ impl fmt::Display for Setback {
             }
             Setback::Deadline { deadline_ms, why: Some(why) } => {
                 write!(f, "nothing became ready within {}: {why}", millis(*deadline_ms))
+            }
+        }
+    }
+}
+
+impl fmt::Display for NotDeployed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotDeployed::Unusable { errors } => write!(f, "nothing was changed\n{}", errors.trim_end()),
+            NotDeployed::Phase { slot } => {
+                write!(f, "its type `release` failed as {slot}, so nothing else was changed")
+            }
+            NotDeployed::TurnedBack { process_type, reason, back } => {
+                write!(f, "the new {process_type} was turned back, {reason}; everything goes back to {back}")
             }
         }
     }

@@ -57,11 +57,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::api::place as place_words;
-use crate::api::{Answer, Formation, Request, ServiceStatus, Status, Tally, Vitals};
+use crate::api::{Answer, Formation, Request, ServiceStatus, Status, Tally, Vitals, When};
 use crate::stream::History;
 use crate::supervisor::Time;
 
 use super::Fact;
+use super::edition::OneOff;
 use super::trace::Traced;
 use server::{Command, Server};
 
@@ -79,6 +80,15 @@ pub(super) enum Asked {
     Request {
         /// What.
         request: Request,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// A command to be run once.
+    Run {
+        /// Which.
+        command: OneOff,
+        /// When the answer is wanted.
+        answer: When,
         /// Where the answer goes.
         reply: oneshot::Sender<Answer>,
     },

@@ -144,6 +144,8 @@ impl From<&Refusal> for Fault {
             Refusal::UnknownProcessType { .. } | Refusal::UnknownTarget { .. } => StatusCode::NOT_FOUND,
             Refusal::ShuttingDown
             | Refusal::Busy
+            | Refusal::Deploying { .. }
+            | Refusal::NotDeployed { .. }
             | Refusal::NotRunning { .. }
             | Refusal::TurnedBack { .. }
             | Refusal::Superseded { .. } => StatusCode::CONFLICT,

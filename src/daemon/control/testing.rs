@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::api::{
-    Accepted, Answer, Change, Effect, ExitReason, Formation, InstanceId, LastExit, Pid, ProcessStatus,
-    Refusal, Request, ServiceStatus, SlotName, State, Status, Tally, TypeName, TypeVitals, Verb, Vitals,
-    When, Will,
+    Accepted, Answer, Change, Effect, ExitReason, Formation, InstanceId, LastExit, NotDeployed, Pid,
+    ProcessStatus, Refusal, Request, ServiceStatus, SlotName, State, Status, Tally, TypeName, TypeVitals,
+    Verb, Vitals, When, Will,
 };
 
 use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
@@ -253,6 +253,9 @@ fn play(
                 waiting.push(reply);
             }
             Asked::Request { request, reply } => drop(reply.send(happen(&request.verb, &mut web))),
+            Asked::Run { reply, .. } => {
+                drop(reply.send(happen(&Verb::Run { process_type: None }, &mut web)));
+            }
         }
     }
 }
@@ -298,6 +301,11 @@ fn happen(verb: &Verb, web: &mut u32) -> Answer {
             Will::Restart
         }
         Verb::Reload => return Err(Refusal::Invalid { errors: "Procfile:1: no colon\n".to_owned() }),
+        Verb::Deploy { release } => {
+            let why = NotDeployed::Unusable { errors: format!("there is no release `{release}`") };
+            return Err(Refusal::NotDeployed { release: release.clone(), why });
+        }
+        Verb::Run { .. } => Will::Start,
         Verb::Shutdown { .. } | Verb::Settle => Will::Stop,
     };
     let processes = vec![Effect { name: slot("web", 1), will, state: State::Running }];

@@ -65,7 +65,7 @@ pub(super) fn start(
         Ok((Receiver::from_owned_fd(reading)?, writing))
     };
     let (pipe, writing) = pipe().map_err(no_pipe)?;
-    let Edition { process_type, prepared, root } = edition;
+    let Edition { process_type, prepared, root, .. } = edition;
     let executable = Executable::new(command, &process_type.environment);
     // The socket that instances share is not handed to it, so it is not told of one either.
     let handed = |variable: &CString| variable.as_bytes().starts_with(b"LISTEN_");

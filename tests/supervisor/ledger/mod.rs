@@ -384,7 +384,7 @@ impl Ledger {
                 self.woken = now;
                 Told::Other
             }
-            Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Withheld { .. } | Event::ReaderGone | Event::Recorded { .. } => Told::Other,
             Event::Asked { type_index, ref missing } => {
                 if !self.asking.remove(&type_index) {
                     return Told::Late;

@@ -105,7 +105,12 @@ impl Ledger {
                     self.set_count(type_index, after, Says::Request);
                 }
             }
-            Verb::Signal { .. } | Verb::Reload | Verb::Shutdown { .. } | Verb::Settle => {}
+            Verb::Signal { .. }
+            | Verb::Reload
+            | Verb::Deploy { .. }
+            | Verb::Run { .. }
+            | Verb::Shutdown { .. }
+            | Verb::Settle => {}
         }
     }
 

@@ -95,6 +95,8 @@ impl Ledger {
                     self.rolled.insert(*type_index, self.newest);
                 }
                 Action::Pass { .. } | Action::Resume => {}
+                Action::Discard | Action::Prepare { .. } | Action::Record { .. } => {}
+                Action::Reserve { .. } | Action::Stage { .. } => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
                 Action::Exit { farewell, .. } => {
                     // Who asks us to end waits for that; after a drain that went on without our reader, nobody does.

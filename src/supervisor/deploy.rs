@@ -1,0 +1,281 @@
+//! Everything changes to another release, or nothing does.
+//!
+//! ```text
+//!   Reading --> Phase: its type `release` runs, and nothing else is touched --> Rolling: every type is replaced
+//!      |          |                                                               |            | all work
+//!      | unusable | it failed                          one does not work: all     |            v
+//!      v          v                                    go back to what ran before |        Recording --> deployed
+//!   not deployed                            <-------------------------------------+
+//! ```
+//!
+//! A deploy is a reload whose files are a release's, and whose rollouts have one fate.
+
+use crate::api::{InstanceId, NotDeployed, Notice, Refusal, TypeName, Will};
+use crate::app::RELEASE;
+
+use super::course::Course;
+use super::member::Count;
+use super::reload::{Reading, Taking};
+use super::request::Effects;
+use super::rollout::{Back, Outdated, Purpose};
+use super::turnover::Which;
+use super::{Action, Goal, Member, Reread, Slot, SlotKey, Standing, Step, Supervisor, Time, millis};
+
+/// A deploy under way.
+#[derive(Clone, Debug)]
+pub(super) struct Deploy {
+    release: String,
+    began: Time,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// The release is being read.
+    Reading,
+    /// Its type `release` runs.
+    Phase { types: Vec<Reread>, slot: SlotKey },
+    /// Every type is being replaced.
+    Rolling { before: Before, failed: Option<(TypeName, String)> },
+    /// That it runs is being written down.
+    Recording,
+}
+
+/// What ran before, to be gone back to.
+#[derive(Clone, Debug)]
+struct Before {
+    release: String,
+    order: Vec<usize>,
+    types: Vec<Earlier>,
+    /// Types that the new release does not have: they run on until it works.
+    removed: Vec<usize>,
+}
+
+/// A type as it was.
+#[derive(Clone, Debug)]
+struct Earlier {
+    type_index: usize,
+    edition: usize,
+    member: Member,
+    count: Count,
+    /// What the deploy made of its count.
+    deployed: Count,
+}
+
+impl Supervisor {
+    /// Somebody wants another release to run.
+    pub(super) fn deploy(&mut self, step: &mut Step, release: String) -> Result<(), Refusal> {
+        self.check_deploying()?;
+        if self.reading != Reading::No {
+            return Err(Refusal::Busy);
+        }
+        self.reserve_one_offs(step);
+        self.reading = Reading::Once;
+        step.order(Action::Prepare { release: release.clone() });
+        self.deploy = Some(Deploy { release, began: step.now, stage: Stage::Reading });
+        Ok(())
+    }
+
+    /// # Errors
+    /// One is under way.
+    pub(super) fn check_deploying(&self) -> Result<(), Refusal> {
+        match &self.deploy {
+            Some(Deploy { release, .. }) => Err(Refusal::Deploying { release: release.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what is being read is a release to be deployed.
+    pub(super) fn reads_release(&self) -> bool {
+        matches!(&self.deploy, Some(Deploy { stage: Stage::Reading, .. }))
+    }
+
+    /// It was read.
+    pub(super) fn release_read(&mut self, step: &mut Step, types: Vec<Reread>) {
+        if let Err(refusal) = self.check_reread(&types) {
+            step.order(Action::Discard);
+            return self.release_unreadable(step, refusal.to_string());
+        }
+        let from = self.release().to_owned();
+        let Some(deploy) = &self.deploy else { return };
+        let release = deploy.release.clone();
+        step.announce(Notice::DeployBegan { release: release.clone(), from });
+        let up = |(_, slot): &(SlotKey, &Slot)| slot.goal == Goal::Up;
+        let replaced: Effects = self.slots().filter(up).map(|(key, _)| (key, Will::Restart)).collect();
+        self.deploy_accepted(step, &replaced);
+        let phase = types.iter().find(|reread| reread.member.name.as_str() == RELEASE);
+        let stage = match phase.map(|reread| reread.member.clone()) {
+            Some(member) => {
+                let slot = self.rehearse(step, &member);
+                step.announce(Notice::ReleasePhase { release, slot: self.name(slot) });
+                Stage::Phase { types, slot }
+            }
+            None => self.begin_rolling(step, types),
+        };
+        if let Some(deploy) = &mut self.deploy {
+            deploy.stage = stage;
+        }
+    }
+
+    /// It cannot be read.
+    pub(super) fn release_unreadable(&mut self, step: &mut Step, errors: String) {
+        if let Some(Deploy { release, .. }) = self.deploy.take() {
+            self.not_deployed(step, release, NotDeployed::Unusable { errors });
+        }
+    }
+
+    fn not_deployed(&mut self, step: &mut Step, release: String, why: NotDeployed) {
+        step.announce(Notice::NotDeployed { release: release.clone(), why: why.clone() });
+        self.deploy_over(step, Err(&Refusal::NotDeployed { release, why }));
+    }
+
+    /// A type of the new release does not work.
+    pub(super) fn note_turned_back(&mut self, process_type: &TypeName, reason: &str) {
+        if let Some(Deploy { stage: Stage::Rolling { failed, .. }, .. }) = &mut self.deploy
+            && failed.is_none()
+        {
+            *failed = Some((process_type.clone(), reason.to_owned()));
+        }
+    }
+
+    /// Whether the end has to wait for a word from outside.
+    pub(super) fn is_recording(&self) -> bool {
+        matches!(&self.deploy, Some(Deploy { stage: Stage::Recording, .. }))
+    }
+
+    /// Takes a deploy as far as it can go now.
+    pub(super) fn deploy_on(&mut self, step: &mut Step) {
+        if !matches!(self.course, Course::Up { .. }) {
+            self.deploy = None;
+            return;
+        }
+        let Some(Deploy { release, began, stage }) = self.deploy.take() else { return };
+        let stage = match stage {
+            Stage::Phase { types, slot } if self.slot(slot).phase.is_final() => {
+                if self.slot(slot).last_exit.is_none_or(|exit| exit.code != Some(0)) {
+                    step.order(Action::Discard);
+                    let why = NotDeployed::Phase { slot: self.name(slot) };
+                    return self.not_deployed(step, release, why);
+                }
+                self.begin_rolling(step, types)
+            }
+            Stage::Rolling { before, failed: Some((process_type, reason)) } => {
+                let back = before.release.clone();
+                self.not_deployed(step, release, NotDeployed::TurnedBack { process_type, reason, back });
+                return self.go_back_to(step, before);
+            }
+            Stage::Rolling { before, failed: None } if !self.any_forward() => {
+                self.drop_types(step, &before.removed, &mut Effects::new());
+                step.order(Action::Record { release: release.clone() });
+                Stage::Recording
+            }
+            stage @ (Stage::Reading | Stage::Phase { .. } | Stage::Rolling { .. } | Stage::Recording) => {
+                stage
+            }
+        };
+        self.deploy = Some(Deploy { release, began, stage });
+    }
+
+    /// It was written down that it runs, or could not be.
+    pub(super) fn recorded(&mut self, step: &mut Step, error: Option<String>) {
+        if !self.is_recording() {
+            return;
+        }
+        let Some(Deploy { release, began, .. }) = self.deploy.take() else { return };
+        step.announce(Notice::Deployed { release: release.clone(), took_ms: millis(step.now - began) });
+        if let Some(error) = error {
+            step.announce(Notice::NotRecorded { release, error });
+        }
+        self.deploy_over(step, Ok(()));
+    }
+
+    fn begin_rolling(&mut self, step: &mut Step, types: Vec<Reread>) -> Stage {
+        step.rolls = Which::All;
+        let release = self.release().to_owned();
+        let listed: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
+        let order = self.order.clone();
+        let removed: Vec<usize> =
+            order.iter().copied().filter(|type_index| !listed.contains(type_index)).collect();
+        let earlier = |type_index: &usize| {
+            let kind = &self.types[*type_index];
+            Earlier {
+                type_index: *type_index,
+                edition: kind.newest_edition(),
+                member: kind.newest().clone(),
+                count: kind.count,
+                deployed: kind.count,
+            }
+        };
+        let mut earlier: Vec<Earlier> = order.iter().map(earlier).collect();
+        self.take_over(step, types, Taking::Deploy);
+        for was in &mut earlier {
+            was.deployed = self.types[was.type_index].count;
+        }
+        for type_index in listed {
+            match earlier.iter().find(|was| was.type_index == type_index) {
+                Some(was) if was.edition != self.types[type_index].newest_edition() => {
+                    self.judge(step, type_index, Back::To(was.edition));
+                }
+                Some(_) => {}
+                None => self.judge(step, type_index, Back::Away),
+            }
+        }
+        Stage::Rolling { before: Before { release, order, types: earlier, removed }, failed: None }
+    }
+
+    /// Has the new instances of a type judged though there are no old ones to be replaced.
+    fn judge(&mut self, step: &mut Step, type_index: usize, back: Back) {
+        let kind = &self.types[type_index];
+        if kind.wanted() == 0 || kind.rollout.is_some() {
+            return;
+        }
+        let deadline = step.now + kind.newest().policy.rollout.progress_deadline;
+        let purpose = Purpose::Forward { back, failures: 0, last: None, hopeless: false, deadline };
+        let outdated = Outdated::Before(InstanceId(self.next_instance), None);
+        let instances = kind.wanted();
+        self.begin_rollout(step, type_index, outdated, purpose, instances);
+    }
+
+    /// Whether the new instances of any type have yet to prove themselves.
+    fn any_forward(&self) -> bool {
+        self.order.iter().any(|type_index| {
+            let rollout = self.types[*type_index].rollout.as_ref();
+            rollout.is_some_and(|rollout| matches!(rollout.purpose, Purpose::Forward { .. }))
+        })
+    }
+
+    /// What ran before comes back, in every type.
+    fn go_back_to(&mut self, step: &mut Step, before: Before) {
+        let added: Vec<usize> =
+            self.order.iter().copied().filter(|type_index| !before.order.contains(type_index)).collect();
+        self.drop_types(step, &added, &mut Effects::new());
+        self.order = before.order;
+        for Earlier { type_index, edition, member, count, deployed } in before.types {
+            let kind = &mut self.types[type_index];
+            if kind.newest_edition() == edition {
+                let old = kind.newest().probes;
+                kind.amend(member);
+                self.amend_conditions(step, type_index, old);
+            } else if kind.newest().release == before.release {
+                // It was the one that did not work.
+            } else {
+                self.go_back(step, type_index, edition);
+            }
+            // What was asked for since then stays as it was asked for.
+            if self.types[type_index].count == deployed && count != deployed {
+                self.set_count(step, type_index, count, &mut Effects::new());
+            }
+        }
+    }
+
+    /// There are no such types any more.
+    pub(super) fn drop_types(&mut self, step: &mut Step, types: &[usize], effects: &mut Effects) {
+        for type_index in types.iter().copied() {
+            self.order.retain(|listed| *listed != type_index);
+            self.types[type_index].standing = Standing::Removed;
+            self.supersede(step, type_index);
+            self.set_count(step, type_index, Count::Planned(0), effects);
+            self.vacate_above(step, type_index, 0);
+        }
+    }
+}
