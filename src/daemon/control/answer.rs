@@ -94,6 +94,14 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
             let answer = ask(server, |reply| Asked::Request { request, reply }).await?;
             answer.map(|accepted| json(ok, &accepted)).map_err(|refusal| Fault::from(&refusal))
         }
+        Wanted::Run { command, answer } => {
+            let (ok, _standing) = match answer {
+                When::Accepted => (StatusCode::ACCEPTED, None),
+                When::Happened => (StatusCode::OK, Some(stand(server, seat)?)),
+            };
+            let answer = ask(server, |reply| Asked::Run { command, answer, reply }).await?;
+            answer.map(|accepted| json(ok, &accepted)).map_err(|refusal| Fault::from(&refusal))
+        }
         Wanted::Logs { targets, last, follow } => {
             let standing = stand(server, seat)?;
             known(&targets, server).await?;

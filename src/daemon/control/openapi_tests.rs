@@ -31,6 +31,12 @@ fn every_answer_is_as_documented_and_every_documented_answer_is_given() {
         ("POST", "/v1/signal", r#"{"signal":"HUP","targets":["nosuch"]}"#),
         ("POST", "/v1/reload", r#"{"wait":true}"#),
         ("POST", "/v1/reload", r"{}"),
+        ("POST", "/v1/deploy", r#"{"release":"v1"}"#),
+        ("POST", "/v1/deploy", r#"{"release":"v1","wait":true}"#),
+        ("POST", "/v1/deploy", r#"{"release":"v9"}"#),
+        ("POST", "/v1/run", r#"{"command":["echo","hello"]}"#),
+        ("POST", "/v1/run", r#"{"type":"web","wait":true}"#),
+        ("POST", "/v1/run", r#"{"type":"nosuch"}"#),
         ("POST", "/v1/shutdown", r#"{"drain":"1s"}"#),
         ("GET", "/v1/logs?target=nosuch", ""),
     ];
@@ -69,12 +75,12 @@ fn every_answer_is_as_documented_and_every_documented_answer_is_given() {
     // Now the loop has ended, and whoever asks is told so; who waits as well.
     rig.end_of_the_loop();
     for (method, path, _) in &operations {
-        let body = if path == "/v1/signal" {
-            r#"{"signal":"HUP"}"#
-        } else if path == "/v1/formation" {
-            r#"{"web":1}"#
-        } else {
-            ""
+        let body = match path.as_str() {
+            "/v1/signal" => r#"{"signal":"HUP"}"#,
+            "/v1/formation" => r#"{"web":1}"#,
+            "/v1/deploy" => r#"{"release":"v1"}"#,
+            "/v1/run" => r#"{"type":"web"}"#,
+            _ => "",
         };
         let body = if method == "GET" { "" } else { body };
         let path = if path == "/v1/logs" { "/v1/logs?target=web" } else { path };

@@ -7,12 +7,13 @@ use hyper::{Method, StatusCode};
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::super::edition::OneOff;
 use crate::api::{
-    Change, HealthQuestion, Manner, Refusal, Request, Signal, Target, Verb, When, parse_duration,
+    Change, HealthQuestion, Manner, Refusal, Request, Signal, Target, TypeName, Verb, When, parse_duration,
 };
 
 /// Every path, and what it can be asked.
-const ROUTES: [(&str, &[(Method, Resource)]); 17] = [
+const ROUTES: [(&str, &[(Method, Resource)]); 19] = [
     ("/v1/processes", &[(Method::GET, Resource::Processes)]),
     ("/v1/services", &[(Method::GET, Resource::Services)]),
     ("/v1/formation", &[(Method::GET, Resource::Formation), (Method::POST, Resource::Scale)]),
@@ -20,6 +21,8 @@ const ROUTES: [(&str, &[(Method, Resource)]); 17] = [
     ("/v1/stop", &[(Method::POST, Resource::Stop)]),
     ("/v1/signal", &[(Method::POST, Resource::Signal)]),
     ("/v1/reload", &[(Method::POST, Resource::Reload)]),
+    ("/v1/deploy", &[(Method::POST, Resource::Deploy)]),
+    ("/v1/run", &[(Method::POST, Resource::Run)]),
     ("/v1/shutdown", &[(Method::POST, Resource::Shutdown)]),
     ("/v1/logs", &[(Method::GET, Resource::Logs)]),
     ("/v1/events", &[(Method::GET, Resource::Events)]),
@@ -32,8 +35,8 @@ const ROUTES: [(&str, &[(Method, Resource)]); 17] = [
     ("/v1/version", &[(Method::GET, Resource::Version)]),
 ];
 
-/// Paths that are promised, but not in this version.
-const LATER: [&str; 1] = ["/v1/deploy"];
+/// More releases than this nobody makes.
+const RELEASE_DIGITS: usize = 9;
 
 /// Targets in one request.
 const TARGETS: usize = 100;
@@ -49,6 +52,8 @@ pub(super) enum Resource {
     Stop,
     Signal,
     Reload,
+    Deploy,
+    Run,
     Shutdown,
     Logs,
     Events,
@@ -70,6 +75,8 @@ pub(super) enum Wanted {
     Formation,
     /// Something to be done.
     Request(Request),
+    /// A command to be run once.
+    Run { command: OneOff, answer: When },
     /// Lines of these targets; of all where nobody is named.
     Logs { targets: Vec<Target>, last: Option<usize>, follow: Follow },
     /// Notices.
@@ -117,10 +124,6 @@ impl Fault {
         Fault::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
-    fn not_in_this_version(status: StatusCode, what: &str) -> Fault {
-        Fault::new(status, "not_in_this_version", format!("`{what}` is not in this version"))
-    }
-
     /// The body of the answer.
     pub(super) fn json(&self) -> Vec<u8> {
         #[derive(Serialize)]
@@ -164,9 +167,6 @@ impl From<&Refusal> for Fault {
 /// # Errors
 /// 404 and 405.
 pub(super) fn resource(method: &Method, path: &str) -> Result<Resource, Fault> {
-    if LATER.contains(&path) {
-        return Err(Fault::not_in_this_version(StatusCode::NOT_FOUND, path));
-    }
     let Some((_, methods)) = ROUTES.iter().find(|(known, _)| *known == path) else {
         let message = "there is nothing of that path; GET /v1/openapi.json tells what there is";
         return Err(Fault::new(StatusCode::NOT_FOUND, "not_found", message));
@@ -266,6 +266,32 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
             let ReloadBody { wait } = json_or_nothing(body)?;
             request(Verb::Reload, wait, &mut query)?
         }
+        Resource::Deploy => {
+            let DeployBody { release, wait } = json(body)?;
+            let number = release.strip_prefix('v').filter(|number| is_digits(number));
+            if number.is_none_or(|number| number.len() > RELEASE_DIGITS || number.starts_with('0')) {
+                return Err(Fault::bad_request("`release`: a release is called v1, v2 and so on"));
+            }
+            request(Verb::Deploy { release }, wait, &mut query)?
+        }
+        Resource::Run => {
+            let RunBody { command, process_type, wait } = json(body)?;
+            let command = match (command, process_type) {
+                (Some(words), None) if words.is_empty() => {
+                    return Err(Fault::bad_request("`command`: the words of a command; there are none"));
+                }
+                (Some(words), None) if words.iter().any(|word| word.contains('\0')) => {
+                    return Err(Fault::bad_request("`command`: no word can have a NUL"));
+                }
+                (Some(words), None) => OneOff::Words(words.into_iter().map(String::into_bytes).collect()),
+                (None, Some(process_type)) => OneOff::Of(process_type),
+                (Some(_), Some(_)) | (None, None) => {
+                    let message = "name a `command`, as a list of words, or a `type`, whose command runs";
+                    return Err(Fault::bad_request(message));
+                }
+            };
+            Wanted::Run { command, answer: when(wait, &mut query)? }
+        }
         Resource::Shutdown => {
             let ShutdownBody { drain, wait } = json_or_nothing(body)?;
             let drain = drain.map(|text| parse_duration(&text)).transpose();
@@ -288,12 +314,15 @@ fn few(targets: Vec<Target>) -> Result<Vec<Target>, Fault> {
 }
 
 fn request(verb: Verb, wait: bool, query: &mut Query) -> Result<Wanted, Fault> {
+    Ok(Wanted::Request(Request { verb, answer: when(wait, query)? }))
+}
+
+fn when(wait: bool, query: &mut Query) -> Result<When, Fault> {
     let answer = if wait { When::Happened } else { When::Accepted };
-    let answer = match query.answer()? {
+    Ok(match query.answer()? {
         When::Happened => When::Happened,
         When::Accepted => answer,
-    };
-    Ok(Wanted::Request(Request { verb, answer }))
+    })
 }
 
 /// New counts in the order in which they were written.
@@ -333,17 +362,35 @@ struct ReloadBody {
     wait: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeployBody {
+    release: String,
+    #[serde(default)]
+    wait: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RunBody {
+    #[serde(deserialize_with = "given")]
+    command: Option<Vec<String>>,
+    #[serde(rename = "type", deserialize_with = "given")]
+    process_type: Option<TypeName>,
+    wait: bool,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ShutdownBody {
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "given")]
     drain: Option<String>,
     wait: bool,
 }
 
-/// A text, and not `null`: what may be left out is left out.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+/// Something, and not `null`: what may be left out is left out.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl<'de> Deserialize<'de> for Counts {

@@ -3,6 +3,7 @@
 use hyper::{Method, StatusCode};
 use proptest::prelude::*;
 
+use super::super::edition::OneOff;
 use super::routes::{Follow, Wanted, read, resource};
 use crate::api::{Change, HealthQuestion, Manner, Verb, When};
 
@@ -158,11 +159,45 @@ fn what_is_not_known_is_refused_by_name() {
     is_refused(400, "POST", "/v1/stop?drain=3s", "", "no parameter `drain`");
     is_refused(400, "GET", "/v1/processes?wait=true", "", "no parameter `wait`");
     is_refused(400, "GET", "/v1/processes", "{}", "takes no body");
-    is_refused(404, "GET", "/v1/deploy", "", "`/v1/deploy` is not in this version");
     for path in
         ["/", "", "*", "/v1", "/v1/", "/v1/processes/", "/v2/processes", "/V1/processes", "//v1/processes"]
     {
         is_refused(404, "GET", path, "", "nothing of that path");
+    }
+}
+
+#[test]
+fn a_release_is_named_by_its_number() {
+    let asked = verb("POST", "/v1/deploy", r#"{"release":"v4","wait":true}"#);
+    assert_eq!(asked, (Verb::Deploy { release: "v4".to_owned() }, When::Happened));
+    for release in ["4", "v", "v0", "v04", "V4", "v-1", "v4 ", "current", "v9999999999", "../v4"] {
+        let body = serde_json::json!({ "release": release }).to_string();
+        is_refused(400, "POST", "/v1/deploy", &body, "a release is called v1");
+    }
+    is_refused(400, "POST", "/v1/deploy", "{}", "missing field `release`");
+    is_refused(400, "POST", "/v1/deploy", "", "missing in the body");
+}
+
+#[test]
+fn what_runs_once_is_a_command_or_that_of_a_type() {
+    let run = |target: &str, body: &str| match ask("POST", target, body) {
+        Ok(Wanted::Run { command, answer }) => (command, answer),
+        other => panic!("{other:?}"),
+    };
+    let words = [&b"sh"[..], b"-c", b"echo $HOME"].map(<[u8]>::to_vec).to_vec();
+    let asked = run("/v1/run", r#"{"command":["sh","-c","echo $HOME"]}"#);
+    assert_eq!(asked, (OneOff::Words(words), When::Accepted));
+    let worker = "worker".parse().expect("a name");
+    assert_eq!(run("/v1/run?wait=true", r#"{"type":"worker"}"#), (OneOff::Of(worker), When::Happened));
+    for (body, reason) in [
+        ("{}", "name a `command`"),
+        (r#"{"command":["x"],"type":"web"}"#, "name a `command`"),
+        (r#"{"command":[]}"#, "there are none"),
+        (r#"{"command":["a\u0000b"]}"#, "NUL"),
+        (r#"{"command":"ls -l"}"#, "the body"),
+        (r#"{"command":null}"#, "the body"),
+    ] {
+        is_refused(400, "POST", "/v1/run", body, reason);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::api::{
 use crate::stream::{self, Channel, Choice, Format, History, Output, Source, Stream, WhenGone, WhenSlow};
 
 use super::super::Fact;
+use super::super::edition::OneOff;
 use super::http::{Client, PATIENCE, Reply, request_with};
 use super::{Asked, Control, Counts, Doors, Http, Look, Place, Port, Token, Wanted};
 
@@ -253,8 +254,12 @@ fn play(
                 waiting.push(reply);
             }
             Asked::Request { request, reply } => drop(reply.send(happen(&request.verb, &mut web))),
-            Asked::Run { reply, .. } => {
-                drop(reply.send(happen(&Verb::Run { process_type: None }, &mut web)));
+            Asked::Run { command, reply, .. } => {
+                let process_type = match command {
+                    OneOff::Words(_) => None,
+                    OneOff::Of(process_type) => Some(process_type),
+                };
+                drop(reply.send(happen(&Verb::Run { process_type }, &mut web)));
             }
         }
     }
@@ -301,9 +306,13 @@ fn happen(verb: &Verb, web: &mut u32) -> Answer {
             Will::Restart
         }
         Verb::Reload => return Err(Refusal::Invalid { errors: "Procfile:1: no colon\n".to_owned() }),
+        Verb::Deploy { release } if release == "v1" => Will::Restart,
         Verb::Deploy { release } => {
             let why = NotDeployed::Unusable { errors: format!("there is no release `{release}`") };
             return Err(Refusal::NotDeployed { release: release.clone(), why });
+        }
+        Verb::Run { process_type: Some(name) } if *name != type_name("web") => {
+            return Err(Refusal::UnknownProcessType { name: name.to_string(), known: known() });
         }
         Verb::Run { .. } => Will::Start,
         Verb::Shutdown { .. } | Verb::Settle => Will::Stop,
