@@ -68,7 +68,7 @@ impl LastWords {
 struct Board<'t> {
     look: Look,
     targets: &'t [Target],
-    /// A type each, in the order in which they began.
+    /// A type each, or a release, in the order in which they began.
     rows: Vec<Row>,
     last_words: Option<LastWords>,
 }
@@ -77,13 +77,14 @@ struct Board<'t> {
 enum Look {
     /// Each step is a line.
     Lines,
-    /// Each type has a line, of so many columns.
+    /// Each row has a line, of so many columns.
     Rewritten(Option<usize>),
 }
 
 struct Row {
-    process_type: TypeName,
-    /// `2 of 4 replaced`.
+    /// `web`, or `v4`.
+    name: String,
+    /// `2 of 4 replaced`; nothing for a release.
     count: String,
     state: State,
 }
@@ -107,6 +108,8 @@ struct Said {
     replaced: Option<u32>,
     instances: Option<u32>,
     delay_ms: Option<u64>,
+    release: Option<String>,
+    slot: Option<String>,
     #[serde(default)]
     last_lines: Vec<String>,
 }
@@ -119,40 +122,54 @@ impl Board<'_> {
         match (said.event.as_deref().unwrap_or_default(), &said.rollout) {
             ("rollout_began", Some(process_type)) if self.means(process_type) => {
                 let count = format!("0 of {} replaced", said.instances.unwrap_or_default());
-                if let Some(row) = self.row(process_type) {
-                    (row.count, row.state) = (count, State::Going);
-                } else {
-                    self.rows.push(Row { process_type: process_type.clone(), count, state: State::Going });
-                    if let Look::Rewritten(_) = self.look {
-                        writeln!(out)?;
-                    }
-                }
-                self.show(process_type, &said.message, out)
+                self.begins(process_type.as_str(), count, out)?;
+                self.show(process_type.as_str(), &said.message, out)
             }
             ("rollout_step", Some(process_type)) => {
                 if let (Some(row), Some(replaced), Some(instances)) =
-                    (self.row(process_type), said.replaced, said.instances)
+                    (self.row(process_type.as_str()), said.replaced, said.instances)
                 {
                     row.count = format!("{replaced} of {instances} replaced");
                 }
-                self.show(process_type, &said.message, out)
+                self.show(process_type.as_str(), &said.message, out)
             }
             ("rollout_done", Some(process_type)) => {
-                self.ends(process_type);
-                self.show(process_type, &said.message, out)
+                self.ends(process_type.as_str());
+                self.show(process_type.as_str(), &said.message, out)
             }
             ("turned_back", Some(process_type)) => {
-                if self.row(process_type).is_some() {
+                if self.row(process_type.as_str()).is_some() {
                     self.last_words = Some(LastWords { process: said.process, lines: said.last_lines });
                 }
-                self.ends(process_type);
-                self.show(process_type, &said.message, out)
+                self.ends(process_type.as_str());
+                self.show(process_type.as_str(), &said.message, out)
             }
+            ("deploy_began", _) => match &said.release {
+                Some(release) => {
+                    self.begins(release, String::new(), out)?;
+                    self.show(release, &said.message, out)
+                }
+                None => Ok(()),
+            },
+            ("release_phase" | "not_recorded", _) => match &said.release {
+                Some(release) => self.show(release, &said.message, out),
+                None => Ok(()),
+            },
+            ("deployed" | "not_deployed", _) => match said.release {
+                Some(release) => {
+                    if let Some(process) = said.slot {
+                        self.last_words = Some(LastWords { process, lines: said.last_lines });
+                    }
+                    self.ends(&release);
+                    self.show(&release, &said.message, out)
+                }
+                None => Ok(()),
+            },
             ("ready" | "unready" | "unwell" | "not_started" | "failed", _) => self.of_slot(&said, out),
             // One that ended by itself: it will be tried again.
             ("exited", _) if said.delay_ms.is_some() => self.of_slot(&said, out),
             ("waiting", _) => match &said.waiting {
-                Some(process_type) => self.show(process_type, &said.message, out),
+                Some(process_type) => self.show(process_type.as_str(), &said.message, out),
                 None => Ok(()),
             },
             (_, _) => Ok(()),
@@ -161,7 +178,7 @@ impl Board<'_> {
 
     fn of_slot(&mut self, said: &Said, out: &mut dyn Write) -> io::Result<()> {
         match &said.process_type {
-            Some(process_type) => self.show(process_type, &said.message, out),
+            Some(process_type) => self.show(process_type.as_str(), &said.message, out),
             None => Ok(()),
         }
     }
@@ -181,29 +198,42 @@ impl Board<'_> {
             })
     }
 
-    fn row(&mut self, process_type: &TypeName) -> Option<&mut Row> {
-        self.rows.iter_mut().find(|row| row.process_type == *process_type)
+    fn row(&mut self, name: &str) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|row| row.name == name)
     }
 
-    fn ends(&mut self, process_type: &TypeName) {
-        if let Some(row) = self.row(process_type) {
+    fn begins(&mut self, name: &str, count: String, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(row) = self.row(name) {
+            (row.count, row.state) = (count, State::Going);
+            return Ok(());
+        }
+        self.rows.push(Row { name: name.to_owned(), count, state: State::Going });
+        match self.look {
+            Look::Lines => Ok(()),
+            Look::Rewritten(_) => writeln!(out),
+        }
+    }
+
+    fn ends(&mut self, name: &str) {
+        if let Some(row) = self.row(name) {
             row.state = State::Over;
         }
     }
 
-    /// Shows what was said of a type that is being replaced.
-    fn show(&self, process_type: &TypeName, message: &str, out: &mut dyn Write) -> io::Result<()> {
-        let Some(at) = self.rows.iter().position(|row| row.process_type == *process_type) else {
+    /// Shows what was said of a type that is being replaced, or of a release that is deployed.
+    fn show(&self, name: &str, message: &str, out: &mut dyn Write) -> io::Result<()> {
+        let Some(at) = self.rows.iter().position(|row| row.name == name) else {
             return Ok(());
         };
         let Row { count, state, .. } = &self.rows[at];
         match (self.look, state) {
             (Look::Lines, _) => writeln!(out, "{}", one_line(message, None)),
             (Look::Rewritten(columns), state) => {
-                let beginning = format!("{process_type}: ");
+                let beginning = format!("{name}: ");
                 let message = message.strip_prefix(&beginning).unwrap_or(message);
                 let text = match state {
                     State::Going if message == count => format!("{beginning}{count}"),
+                    State::Going if count.is_empty() => format!("{beginning}{message}"),
                     State::Going => format!("{beginning}{count}; {message}"),
                     State::Over => format!("{beginning}{message}"),
                 };

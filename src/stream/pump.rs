@@ -23,7 +23,7 @@ use super::pipes::{Pipe, Pipes, Read};
 use super::ring::Begins;
 use super::watch::{Watch, wait};
 use super::{Channel, Output, Report, Settings, Source, Totals, WhenGone, WhenSlow, logfile};
-use crate::api::{InstanceId, Notice};
+use crate::api::{InstanceId, NotDeployed, Notice};
 
 /// So much is read at once. Twice what a pipe holds unless it was made larger (pipe(7)), so that what the history copies, a ring at
 /// most for each read, is a small part; it fits into the second-level cache together with the backlog.
@@ -272,9 +272,9 @@ impl<R: Fn(Report)> Pump<R> {
 
     fn say(&mut self, notice: Notice) {
         let last_lines = match &notice {
-            Notice::Failed { slot, .. } | Notice::TurnedBack { slot: Some(slot), .. } => {
-                self.history.last_lines(slot)
-            }
+            Notice::Failed { slot, .. }
+            | Notice::TurnedBack { slot: Some(slot), .. }
+            | Notice::NotDeployed { why: NotDeployed::Phase { slot }, .. } => self.history.last_lines(slot),
             // Every other notice stands alone.
             _ => Vec::new(),
         };
