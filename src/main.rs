@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use supervise::api::Manner;
 use supervise::app::{self, Inputs};
 use supervise::cli::{
-    self, Cli, Command, Control, ReleaseVerb, RestartArgs, SignalArgs, StartArgs, WhichArgs, color_by,
+    self, Cli, Command, Control, ReleaseVerb, RestartArgs, RunArgs, SignalArgs, StartArgs, WhichArgs,
+    color_by,
 };
 use supervise::client::{self, Chosen, Look, Report, Shape, Values, Whereabouts};
 use supervise::daemon::{self, Detach, Inherited, Socket, Superior};
@@ -43,9 +44,10 @@ fn main() -> ExitCode {
         Command::Check => {
             inherited.give_back().and_then(|()| client::check(&inputs, &mut stdout(), &mut stderr()))
         }
-        Command::Run(run) => inherited.give_back().and_then(|()| {
-            of_release(&run.which, inputs, |inputs| client::run(&inputs, &run.command, &mut stderr()))
-        }),
+        Command::Run(run) => {
+            let whereabouts = cli.whereabouts(environment);
+            inherited.give_back().and_then(|()| run_once(run, inputs, &whereabouts))
+        }
         Command::Config(config) => inherited.give_back().and_then(|()| {
             let process_type = config.process_type.as_deref();
             of_release(&config.which, inputs, |inputs| {
@@ -118,6 +120,18 @@ fn of_release(
     }
 }
 
+/// Runs a command once: in our place, or under the supervisor.
+fn run_once(run: &RunArgs, inputs: Inputs, whereabouts: &Whereabouts) -> io::Result<u8> {
+    if run.detach {
+        return Ok(client::run_detached(whereabouts, &run.command, &mut stdout(), &mut stderr()));
+    }
+    let mut which = run.which.clone();
+    if which.release.is_none() && client::runs_a_release(whereabouts) {
+        which.release = Some("current".to_owned());
+    }
+    of_release(&which, inputs, |inputs| client::run(&inputs, &run.command, &mut stderr()))
+}
+
 /// Asks a supervisor that runs; the answer is the exit code.
 fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
     let (out, err) = (&mut stdout(), &mut stderr());
@@ -150,6 +164,11 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
             client::health(whereabouts, health.question(), report(health.json), out, err)
         }
         Control::Reload(reload) => client::reload(whereabouts, reload.wait.when(), out, err),
+        Control::Deploy(deploy) => client::deploy(whereabouts, deploy.release, deploy.wait.when(), out, err),
+        Control::Rollback(rollback) => {
+            let state = rollback.place.state.as_deref();
+            client::rollback(whereabouts, state, rollback.release, rollback.wait.when(), out, err)
+        }
         Control::Shutdown(shutdown) => client::shutdown(whereabouts, shutdown.drain, out, err),
     }
 }
@@ -214,6 +233,7 @@ fn run_formation(
         superior,
         inputs: inputs.to_be_read_again()?,
         release: running,
+        state: start.which.place.state.clone(),
     };
     daemon::start(release, options, inherited)
 }

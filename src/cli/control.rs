@@ -6,10 +6,12 @@ use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::offers;
+use super::release::StateArgs;
 use super::start::CHOICES;
 use super::words;
 use crate::api::{HealthQuestion, Signal, Target, parse_duration};
 use crate::client::{Extent, Then, Wait};
+use crate::store::Number;
 use crate::stream::Choice;
 
 /// One verb each.
@@ -97,6 +99,20 @@ pub enum Control {
         Examples:\n  supervise reload\n  supervise reload --wait"
     )]
     Reload(ReloadArgs),
+    /// Change everything that runs to another release
+    #[command(
+        after_help = "The type `release` of the new one runs first, once; where it fails nothing else is touched. Then every         type is replaced by the rules of its `rollout`, and where one does not work all come back to what ran before. With         --wait it is shown how that goes on, and 1 is returned where it was turned back.\n\n\
+        Examples:\n  \
+        supervise deploy v4\n  \
+        supervise deploy --wait v4"
+    )]
+    Deploy(DeployArgs),
+    /// Make an earlier release once more, and deploy that
+    #[command(after_help = "The new release has the build and the config of the old one.\n\n\
+        Examples:\n  \
+        supervise rollback                 the one that ran before\n  \
+        supervise rollback --wait v2")]
+    Rollback(RollbackArgs),
     /// Stop everything and end the supervisor; returns when it is gone
     #[command(after_help = "Examples:\n  supervise shutdown\n  supervise shutdown --drain 30s")]
     Shutdown(ShutdownArgs),
@@ -212,6 +228,31 @@ pub struct HealthArgs {
 /// `reload`.
 #[derive(Clone, Debug, Args)]
 pub struct ReloadArgs {
+    /// Return when it has happened
+    #[command(flatten)]
+    pub wait: WaitArg,
+}
+
+/// `deploy`.
+#[derive(Clone, Debug, Args)]
+pub struct DeployArgs {
+    /// Which one: v4
+    #[arg(value_name = "RELEASE")]
+    pub release: Number,
+    /// Return when it has happened
+    #[command(flatten)]
+    pub wait: WaitArg,
+}
+
+/// `rollback`.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// Which one [default: the last one that worked before the current one]
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<Number>,
+    /// Where it is kept.
+    #[command(flatten)]
+    pub place: StateArgs,
     /// Return when it has happened
     #[command(flatten)]
     pub wait: WaitArg,

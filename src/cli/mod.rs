@@ -1,14 +1,13 @@
 //! The command line: arguments, their variables and help. No behaviour.
 //!
-//! Every flag has a variable `SUPERVISE_<FLAG>`; an empty one is as if unset. What belongs to a later version is known by
-//! name and refused by name, never accepted and ignored.
+//! Every flag has a variable `SUPERVISE_<FLAG>`; an empty one is as if unset.
 
 mod app;
 mod control;
-mod later;
 mod offers;
 mod release;
 mod start;
+mod unknown;
 
 use std::ffi::OsString;
 
@@ -18,13 +17,14 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::engine::ArgValueCompleter;
 
 use self::app::{Part, with_app_flags};
-use self::later::explain_unknown_verb;
+use self::unknown::explain_unknown_verb;
 use crate::app::Inputs;
 use crate::client::{Shell, Whereabouts};
 
 pub use self::app::AppArgs;
 pub use self::control::{
-    Control, HealthArgs, LogsArgs, PsArgs, RestartArgs, ScaleArgs, SignalArgs, TargetArgs,
+    Control, DeployArgs, HealthArgs, LogsArgs, PsArgs, RestartArgs, RollbackArgs, ScaleArgs, SignalArgs,
+    TargetArgs,
 };
 pub use self::release::{
     CreateArgs, DiffArgs, PruneArgs, ReleaseArgs, ReleaseVerb, ReleasesArgs, ShowArgs, WhichArgs,
@@ -101,19 +101,23 @@ pub enum Command {
 /// `run`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's: \
+    after_help = "Where a supervisor runs a release of the app, it is that release; else what is here. Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's: \
     127 if it is not found, 126 if it cannot be executed.\n\n\
     Examples:\n  \
     supervise run rake db:migrate\n  \
     supervise run -e staging.env -- printenv DATABASE_URL\n  \
     supervise run worker               the command of the process type `worker`\n  \
-    supervise run --release v3 rake db:rollback"
+    supervise run --release v3 rake db:rollback\n  \
+    supervise run --detach rake reindex        under the supervisor, as run.1"
 )]
 pub struct RunArgs {
     /// A command with its arguments, or the name of one process type
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
-    /// Which release, where it is not what is here.
+    /// Let the supervisor run it, beside the formation: what it writes is in the stream
+    #[arg(short = 'D', long, env = "SUPERVISE_DETACH", conflicts_with = "release")]
+    pub detach: bool,
+    /// Which release, where it is not what runs, or what is here.
     #[command(flatten)]
     pub which: WhichArgs,
 }
@@ -267,8 +271,8 @@ fn defined(chosen: impl Fn(&str) -> bool) -> clap::Command {
                 return verb;
             }
             let part = match verb.get_name() {
-                "start" => Part::All,
-                "check" | "run" | "config" => Part::App,
+                "start" | "run" => Part::All,
+                "check" | "config" => Part::App,
                 "completions" | "man" => Part::Nothing,
                 "releases" => Part::Kept,
                 "release" => {

@@ -90,16 +90,6 @@ fn as_pid_1_a_reader_that_goes_away_ends_nothing() {
 }
 
 #[test]
-fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for (line, name) in
-        [("supervise deploy web=3", "`deploy`"), ("supervise rollback -f --help", "`rollback`")]
-    {
-        let error = parse(line).expect_err(line);
-        assert!(error.contains(&format!("{name} is not in this version")), "{line}: {error}");
-    }
-}
-
-#[test]
 fn a_socket_is_named_on_either_side_of_the_verb() {
     for line in ["supervise --socket /s ps", "supervise ps --socket /s", "supervise start --socket /s"] {
         let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -42,10 +42,12 @@ pub use health::{Report, health};
 pub use logs::{Look, logs};
 pub use man::man;
 pub use ps::{Shape, ps};
-pub use release::{Chosen, choose, create, diff, names_of_releases, prune, releases, show, tell};
+pub use release::{
+    Chosen, choose, create, diff, names_of_releases, prune, releases, rollback, show, tell,
+};
 pub use reload::reload;
 pub use restart::restart;
-pub use run::run;
+pub use run::{run, run_detached, runs_a_release};
 pub use scale::scale;
 pub use services::services;
 pub use shutdown::shutdown;

@@ -11,7 +11,12 @@ use std::process::Command;
 
 use crate::app::{self, Environment, Form, Inputs, Release};
 
-use super::{BAD_INPUT, refuse};
+use serde_json::json;
+
+use super::connection::{Connection, Trouble, Wait, Whereabouts, read};
+use super::{BAD_INPUT, conclude, effects, refuse};
+use crate::api::{Formation, Status};
+use crate::store::Number;
 
 /// POSIX, Shell Command Language, 2.8.2: the command was not found.
 const NOT_FOUND: u8 = 127;
@@ -43,6 +48,46 @@ pub fn run(inputs: &Inputs, command: &[OsString], err: &mut dyn Write) -> io::Re
     };
     writeln!(err, "error: `{}` cannot be executed: {reason}", program.display())?;
     Ok(code)
+}
+
+/// Has the supervisor run the command, beside the formation; the answer is the exit code.
+pub fn run_detached(
+    whereabouts: &Whereabouts,
+    command: &[OsString],
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let mut words = Vec::new();
+    for word in command {
+        let Some(word) = word.to_str() else {
+            // Where stderr is gone there is nobody to tell, and it is wrong all the same.
+            let _ = writeln!(err, "error: a command that the supervisor is to run has to be UTF-8");
+            return BAD_INPUT;
+        };
+        words.push(word);
+    }
+    let mut ask = || -> Result<u8, Trouble> {
+        let mut connection = Connection::open(whereabouts)?;
+        let formation: Formation = read(&connection.get("/v1/formation")?)?;
+        let names_type = |name: &str| formation.0.iter().any(|(known, _)| known.as_str() == name);
+        let body = match words.as_slice() {
+            [name] if names_type(name) => json!({ "type": name }),
+            words => json!({ "command": words }),
+        };
+        let answer = connection.post("/v1/run", &body, Wait::Accepted)?;
+        Ok(effects::tell(out, None, None, &answer)?)
+    };
+    conclude(ask(), err)
+}
+
+/// Whether a supervisor of the app runs one of its releases.
+#[must_use]
+pub fn runs_a_release(whereabouts: &Whereabouts) -> bool {
+    let ask = || -> Result<Status, Trouble> {
+        Connection::open(whereabouts).and_then(|mut connection| read(&connection.get("/v1/processes")?))
+    };
+    // Where nobody answers there is nobody whose release it could be.
+    ask().is_ok_and(|status| status.processes.iter().any(|process| process.release.parse::<Number>().is_ok()))
 }
 
 /// What is executed, and with what.

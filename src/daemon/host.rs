@@ -23,7 +23,7 @@ use crate::api::{
     Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName, Verb,
     When,
 };
-use crate::app::{self, Diagnostics, Inputs, Leftovers, Listen, Release, Stderr};
+use crate::app::{self, Diagnostics, Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
 use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Staged, Whom};
 
@@ -43,6 +43,7 @@ use super::probe::{Finding, Hands, Probes};
 use super::proc::Stat;
 use super::program;
 use super::reaper;
+use super::releases::{Prepared, Recorded, Releases, Why};
 use super::room::{self, Purpose};
 use super::service::Survey;
 use super::spawn::{Failure, Setting, Spawner, Stage};
@@ -58,8 +59,7 @@ pub(super) struct Host {
     survey: Survey,
     /// Where our socket is.
     socket: Option<PathBuf>,
-    /// Where the files are.
-    inputs: Inputs,
+    releases: Releases,
     facts: mpsc::Sender<Fact>,
     /// Who waits for an answer.
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
@@ -103,8 +103,7 @@ pub(super) struct Tools {
     pub(super) stream: Stream,
     /// What types listen on.
     pub(super) sockets: Sockets,
-    /// Where the files are.
-    pub(super) inputs: Inputs,
+    pub(super) releases: Releases,
     pub(super) herald: Option<Herald>,
     /// The loop's queue.
     pub(super) facts: mpsc::Sender<Fact>,
@@ -119,7 +118,7 @@ impl Host {
     /// # Errors
     /// The system's: no memory, no /dev/null.
     pub(super) fn new(release: Release, tools: Tools) -> io::Result<Host> {
-        let Tools { mark, inherited, stderr, stream, sockets, inputs, herald, facts, adoption } = tools;
+        let Tools { mark, inherited, stderr, stream, sockets, releases, herald, facts, adoption } = tools;
         let strangers = if std::process::id() == 1 { Strangers::OfNobody } else { Strangers::OfTheLast };
         let socket = release.control.clone();
         let mut cgroups = Cgroups::new();
@@ -130,7 +129,7 @@ impl Host {
             editions: Editions::new(release)?,
             candidate: None,
             socket,
-            inputs,
+            releases,
             watch: Watch::new(facts.clone()),
             probes: Probes::new(facts.clone()),
             mailboxes: Mailboxes::new(facts.clone()),
@@ -240,11 +239,22 @@ impl Host {
                     say(&self.stream, notices);
                 }
             }
-            Action::Discard => self.candidate = None,
+            Action::Discard => {
+                self.candidate = None;
+                self.releases.discard();
+            }
             Action::Reserve { type_index } => self.editions.reserve(type_index),
             Action::Stage { type_index, edition, staged } => self.stage(type_index, edition, staged),
-            Action::Prepare { release } => self.prepare_release(&release, inbox),
-            Action::Record { release } => self.record_release(&release, inbox),
+            Action::Prepare { release } => {
+                if let Err(errors) = self.releases.prepare(&release) {
+                    inbox.push_back(Event::Unreadable { errors });
+                }
+            }
+            Action::Record { .. } => {
+                if let Err(error) = self.releases.record() {
+                    inbox.push_back(Event::Recorded { error: Some(error) });
+                }
+            }
             Action::Reply { id, answer } => {
                 self.one_offs.remove(&id);
                 if let Some(reply) = self.replies.remove(&id) {
@@ -426,6 +436,38 @@ impl Host {
         }
     }
 
+    /// The event of a release having been read.
+    pub(super) fn prepared(&mut self, prepared: Result<Prepared, String>) -> Event {
+        match prepared {
+            Ok(prepared) => {
+                let release = self.releases.prepared(prepared);
+                self.planned(Ok(release))
+            }
+            Err(errors) => Event::Unreadable { errors },
+        }
+    }
+
+    /// The event of a release having been written down, where somebody waits for it.
+    pub(super) fn recorded(&mut self, Recorded { number, why, error }: Recorded) -> Option<Event> {
+        match why {
+            Why::Deployed => Some(Event::Recorded { error }),
+            Why::Started => {
+                let release = number.to_string();
+                error.into_iter().for_each(|error| {
+                    self.stream.notice(Notice::NotRecorded { release: release.clone(), error });
+                });
+                None
+            }
+        }
+    }
+
+    /// What we were started with runs, or has failed to.
+    pub(super) fn settled(&mut self, answer: &Answer) {
+        if let Err(error) = self.releases.settled(answer) {
+            tracing::warn!(error, "the release that runs is not the current one of its store");
+        }
+    }
+
     /// Asks every backing service, for somebody who waits for it.
     pub(super) fn ask_services(&mut self, reply: oneshot::Sender<Vec<ServiceStatus>>) {
         let statuses = self.survey.statuses();
@@ -444,7 +486,11 @@ impl Host {
 
     /// On a thread of its own: a disk may take its time.
     fn reread(&mut self, inbox: &mut VecDeque<Event>) {
-        let (inputs, facts) = (self.inputs.clone(), self.facts.clone());
+        let inputs = match self.releases.inputs() {
+            Ok(inputs) => inputs,
+            Err(errors) => return inbox.push_back(Event::Unreadable { errors }),
+        };
+        let facts = self.facts.clone();
         let read = move || {
             let planned = app::plan(&inputs);
             // An error means that the loop has ended and does not want to know.
@@ -464,15 +510,6 @@ impl Host {
         // Who decides stages only what was asked for, and what was read and not discarded.
         let command = command.expect("what is staged is there");
         self.editions.stage(type_index, edition, command, &self.family.editions());
-    }
-
-    fn prepare_release(&mut self, release: &str, inbox: &mut VecDeque<Event>) {
-        let errors = format!("there is no release `{release}`");
-        inbox.push_back(Event::Unreadable { errors });
-    }
-
-    fn record_release(&mut self, _release: &str, inbox: &mut VecDeque<Event>) {
-        inbox.push_back(Event::Recorded { error: None });
     }
 
     /// What becomes of descendants that outlive the leader of an instance.

@@ -8,7 +8,6 @@ mod birth;
 mod cgroup;
 mod claim;
 mod clock;
-mod commit;
 mod control;
 mod detach;
 mod edition;
@@ -27,6 +26,7 @@ mod probe;
 mod proc;
 mod program;
 mod reaper;
+mod releases;
 mod room;
 mod service;
 mod signals;
@@ -57,6 +57,7 @@ use host::{Host, Tools};
 use leftovers::Left;
 use listen::Sockets;
 use probe::Finding;
+use releases::{Prepared, Recorded, Releases};
 use signals::Signals;
 use surroundings::Surroundings;
 use systemd::Herald;
@@ -93,6 +94,8 @@ pub struct Options {
     pub inputs: Inputs,
     /// Where it is kept, where it is not a directory as it is.
     pub release: Option<Running>,
+    /// `--state`.
+    pub state: Option<PathBuf>,
 }
 
 /// Where the formation runs.
@@ -141,6 +144,12 @@ enum Fact {
     },
     /// The files have been read again.
     Planned(Box<Result<Release, Diagnostics>>),
+    /// A release has been read, to be deployed; or why not.
+    Prepared(Box<Result<Prepared, String>>),
+    /// A release was written down as the one that runs.
+    Recorded(Recorded),
+    /// What we were started with runs, or has failed to.
+    Settled(Answer),
 }
 
 impl Fact {
@@ -159,7 +168,10 @@ impl Fact {
             | Fact::Stream(Report::Over)
             | Fact::Asked(_)
             | Fact::Services { .. }
-            | Fact::Planned(_) => false,
+            | Fact::Planned(_)
+            | Fact::Prepared(_)
+            | Fact::Recorded(_)
+            | Fact::Settled(_) => false,
         }
     }
 }
@@ -288,16 +300,16 @@ async fn run(
     let mark = leftovers::mark(&project);
     let drain = release.types.iter().map(|process_type| process_type.policy.drain).max().unwrap_or_default();
     let adoption = surroundings.adoption;
-    let tools =
-        Tools { mark, inherited, stderr, stream, sockets, inputs: options.inputs, herald, facts, adoption };
+    let is_release = options.release.is_some();
+    let releases = Releases::new(options.inputs, options.state, options.release, facts.clone());
+    let settling = facts.clone();
+    let tools = Tools { mark, inherited, stderr, stream, sockets, releases, herald, facts, adoption };
     let mut host = Host::new(release, tools)?;
     if let Some(readiness) = readiness {
         await_readiness(&mut supervisor, &mut host, readiness);
     }
-    // It is held until we end.
-    let held = options.release;
-    if let Some(running) = held.clone() {
-        commit::when_it_runs(running, settled(&mut supervisor, &mut host));
+    if is_release {
+        await_settling(&mut supervisor, &mut host, settling);
     }
 
     let mut due = Due::default();
@@ -330,7 +342,6 @@ async fn run(
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }
-    drop(held);
     if code != SURVIVED && left == Left::Nobody {
         record.end_clean();
     }
@@ -344,6 +355,17 @@ fn await_readiness(supervisor: &mut Traced, host: &mut Host, readiness: Readines
         // Where there is no answer the end is told.
         if let Ok(answer) = answer.await {
             readiness.tell(&answer);
+        }
+    });
+}
+
+/// A release that runs is the current one of its store.
+fn await_settling(supervisor: &mut Traced, host: &mut Host, facts: mpsc::Sender<Fact>) {
+    let answer = settled(supervisor, host);
+    tokio::spawn(async move {
+        if let Ok(answer) = answer.await {
+            // An error means that the loop has ended and does not want to know.
+            let _ = facts.send(Fact::Settled(answer)).await;
         }
     });
 }
@@ -459,6 +481,16 @@ fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
         Fact::Services { type_index, missing } => {
             step(supervisor, host, Event::Asked { type_index, missing });
         }
+        Fact::Prepared(prepared) => {
+            let event = host.prepared(*prepared);
+            step(supervisor, host, event);
+        }
+        Fact::Recorded(recorded) => {
+            if let Some(event) = host.recorded(recorded) {
+                step(supervisor, host, event);
+            }
+        }
+        Fact::Settled(answer) => host.settled(&answer),
         Fact::Planned(planned) => {
             let event = host.planned(*planned);
             step(supervisor, host, event);
@@ -485,7 +517,10 @@ async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
             | Fact::Stream(Report::ReaderGone)
             | Fact::Asked(_)
             | Fact::Services { .. }
-            | Fact::Planned(_) => {}
+            | Fact::Planned(_)
+            | Fact::Prepared(_)
+            | Fact::Recorded(_)
+            | Fact::Settled(_) => {}
         }
     }
 }

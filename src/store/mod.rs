@@ -116,7 +116,7 @@ impl Store {
                 let error = Diagnostic::new(Where::Arguments, format!("there is no release `{name}`"));
                 Trouble::from(error.with_help(help(&known, name)))
             };
-            let number: Number = name.parse().map_err(|()| unknown())?;
+            let number: Number = name.parse().map_err(|_| unknown())?;
             known.contains(&number).then_some(number).ok_or_else(unknown)?
         };
         Ok(number)

@@ -32,14 +32,26 @@ impl fmt::Display for Number {
     }
 }
 
+/// A text is no number of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNumber;
+
+impl std::error::Error for NoNumber {}
+
+impl fmt::Display for NoNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a release is called v1, v2 and so on")
+    }
+}
+
 /// `v4` or `4`.
 impl FromStr for Number {
-    type Err = ();
+    type Err = NoNumber;
 
-    fn from_str(text: &str) -> Result<Number, ()> {
+    fn from_str(text: &str) -> Result<Number, NoNumber> {
         let digits = text.strip_prefix('v').unwrap_or(text);
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|number| plain && *number > 0).map(Number).ok_or(())
+        digits.parse().ok().filter(|number| plain && *number > 0).map(Number).ok_or(NoNumber)
     }
 }
 
@@ -47,7 +59,7 @@ impl TryFrom<String> for Number {
     type Error = String;
 
     fn try_from(text: String) -> Result<Number, String> {
-        Number::of_directory(&text).ok_or_else(|| "it is no number of a release".to_owned())
+        Number::of_directory(&text).ok_or_else(|| NoNumber.to_string())
     }
 }
 
@@ -67,7 +79,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(Number(4)), "{text}");
         }
         for text in ["", "v", "v0", "0", "-1", "+1", "V4", "v4 ", "v4294967296", "current"] {
-            assert_eq!(text.parse::<Number>(), Err(()), "{text}");
+            assert_eq!(text.parse::<Number>(), Err(NoNumber), "{text}");
         }
         assert_eq!(Number(4).to_string(), "v4");
         assert_eq!((Number::of_directory("v4"), Number::of_directory("v04")), (Some(Number(4)), None));

@@ -5,6 +5,7 @@ mod create;
 mod diff;
 mod list;
 mod prune;
+mod rollback;
 mod show;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ pub use create::create;
 pub use diff::diff;
 pub use list::releases;
 pub use prune::prune;
+pub use rollback::rollback;
 pub use show::show;
 
 /// Says what went wrong; the answer is the exit code. Where stderr is gone there is nobody to tell, and it is wrong all the same.

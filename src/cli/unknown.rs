@@ -1,14 +1,10 @@
-//! What belongs to a later version: known by name and refused by name, never accepted and ignored.
+//! A verb that there is not: what is said of it.
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Verbs of a later version.
-const LATER_VERBS: [&str; 2] = ["deploy", "rollback"];
-
-/// A verb of a later version is refused by name; clap does not know it, so it never offers it for another's slip. Any
-/// other unknown one is told what is known.
+/// An unknown verb is told which there are.
 pub(super) fn explain_unknown_verb(
     command: &mut clap::Command,
     arguments: &[OsString],
@@ -19,9 +15,6 @@ pub(super) fn explain_unknown_verb(
     else {
         return error;
     };
-    if LATER_VERBS.contains(&verb.as_str()) {
-        return not_in_this_version(command, verb);
-    }
     // The verb above it, where it is one of several words.
     let above = arguments.iter().take_while(|argument| *argument != verb.as_str());
     let above = above.filter_map(|argument| command.find_subcommand(argument));
@@ -39,8 +32,4 @@ pub(super) fn explain_unknown_verb(
     let message =
         format!("there is no command `{verb}`\n  help: {near}the commands are: {}", known.join(", "));
     command.error(ErrorKind::InvalidSubcommand, message)
-}
-
-fn not_in_this_version(command: &mut clap::Command, what: &str) -> clap::Error {
-    command.error(ErrorKind::InvalidSubcommand, format!("`{what}` is not in this version"))
 }

@@ -1,0 +1,163 @@
+//! The releases of the app, as far as the loop has to do with them: reading one that is to be deployed, holding what runs, and
+//! writing down that it does. A disk may take its time: each of these has a thread of its own, and its answer is a fact.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::api::Answer;
+use crate::app::{self, Inputs, Release};
+use crate::store::{Number, Running, Store, Trouble};
+
+use super::Fact;
+use super::detach::troubled;
+
+/// See the module.
+pub(super) struct Releases {
+    /// What leads to what runs: with a release, to that.
+    inputs: Inputs,
+    /// `--state`.
+    state: Option<PathBuf>,
+    /// What runs, where it is no directory as it is.
+    running: Option<Running>,
+    /// What was read, and does not run everywhere yet.
+    next: Option<Running>,
+    facts: mpsc::Sender<Fact>,
+}
+
+/// A release that was read, held from now on.
+pub(super) struct Prepared {
+    pub(super) release: Release,
+    running: Running,
+}
+
+/// A release was written down as the one that runs, or could not be.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) number: Number,
+    pub(super) why: Why,
+    /// The system's reason, where it could not.
+    pub(super) error: Option<String>,
+}
+
+/// Why it was to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// We were started with it, and it runs.
+    Started,
+    /// It was deployed.
+    Deployed,
+}
+
+impl Releases {
+    pub(super) fn new(
+        inputs: Inputs,
+        state: Option<PathBuf>,
+        running: Option<Running>,
+        facts: mpsc::Sender<Fact>,
+    ) -> Releases {
+        Releases { inputs, state, running, next: None, facts }
+    }
+
+    /// What a reload reads again; not the files of a release, which nothing changes.
+    ///
+    /// # Errors
+    /// What to do instead.
+    pub(super) fn inputs(&self) -> Result<Inputs, String> {
+        match &self.running {
+            None => Ok(self.inputs.clone()),
+            Some(Running { number, .. }) => {
+                Err(format!("{number} runs, which nothing changes; `supervise deploy` runs another release"))
+            }
+        }
+    }
+
+    /// Reads a release; the answer is [`Fact::Prepared`].
+    ///
+    /// # Errors
+    /// There is no thread to do it.
+    pub(super) fn prepare(&self, name: &str) -> Result<(), String> {
+        let (name, inputs, facts) = (name.to_owned(), self.inputs.clone(), self.facts.clone());
+        let (state, store) = (self.state.clone(), self.running.as_ref().map(|running| running.store.clone()));
+        let read = move || {
+            let store = store.map_or_else(|| Store::open(&Store::place(&inputs, state.as_deref())?), Ok);
+            let prepared = store.and_then(|store| prepare(store, &name, inputs));
+            let prepared = prepared.map_err(|trouble| trouble.to_string());
+            // An error means that the loop has ended and does not want to know.
+            let _ = facts.blocking_send(Fact::Prepared(Box::new(prepared)));
+        };
+        let thread = thread::Builder::new().name("deploy".to_owned()).spawn(read);
+        thread.map(drop).map_err(|error| format!("no thread to read the release: {error}"))
+    }
+
+    /// It was read; nothing holds what was read before it.
+    pub(super) fn prepared(&mut self, prepared: Prepared) -> Release {
+        self.next = Some(prepared.running);
+        prepared.release
+    }
+
+    /// What was read does not come to run.
+    pub(super) fn discard(&mut self) {
+        self.next = None;
+    }
+
+    /// Writes down that what was read runs everywhere, and holds nothing else from now on; the answer is [`Fact::Recorded`].
+    ///
+    /// # Errors
+    /// There is no thread to do it.
+    pub(super) fn record(&mut self) -> Result<(), String> {
+        if let Some(next) = self.next.take() {
+            self.running = Some(next);
+        }
+        self.write_down(Why::Deployed)
+    }
+
+    /// Everything runs, or has failed to, that we were started with: where it is a release, and still the one that runs, it is
+    /// written down. What does not run leaves that to another one.
+    pub(super) fn settled(&self, answer: &Answer) -> Result<(), String> {
+        match answer {
+            Ok(accepted) if self.next.is_none() && troubled(accepted).is_empty() => {
+                self.write_down(Why::Started)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn write_down(&self, why: Why) -> Result<(), String> {
+        let Some(running) = self.running.clone() else { return Ok(()) };
+        let facts = self.facts.clone();
+        let write = move || {
+            let error = commit(&running).err().map(|trouble| trouble.to_string());
+            // As above.
+            let _ = facts.blocking_send(Fact::Recorded(Recorded { number: running.number, why, error }));
+        };
+        let thread = thread::Builder::new().name("deploy".to_owned()).spawn(write);
+        thread.map(drop).map_err(|error| format!("no thread to write it down: {error}"))
+    }
+}
+
+fn prepare(store: Store, name: &str, inputs: Inputs) -> Result<Prepared, Trouble> {
+    let kept = store.load(name)?;
+    let number = kept.number();
+    let hold = Arc::new(store.hold(number)?);
+    store.examine(&kept)?;
+    let release = app::plan(&store.inputs(&kept, inputs))?;
+    Ok(Prepared { release, running: Running { store, number, hold } })
+}
+
+fn commit(running: &Running) -> Result<(), Trouble> {
+    let deployed = running.store.deployed()?;
+    if deployed.current == Some(running.number) && deployed.completed.contains(&running.number) {
+        return Ok(());
+    }
+    running.store.commit(running.number)
+}
+
+/// The environment that is in it is nobody's business.
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prepared({})", self.running.number)
+    }
+}
