@@ -93,8 +93,29 @@ fn remarks(status: &Status, columns: Option<usize>) -> String {
 }
 
 fn table(status: &Status, paint: Paint) -> String {
-    let rows = in_order(status).into_iter().map(|process| Row { cells: row(process), color: color(process) });
-    tabulate(HEADINGS, STATE, rows.collect(), paint)
+    let processes = in_order(status);
+    if processes.iter().all(|process| process.release == DIRECTORY) {
+        let rows = processes.into_iter().map(|process| Row { cells: row(process), color: color(process) });
+        return tabulate(HEADINGS, STATE, rows.collect(), paint);
+    }
+    let rows = processes.into_iter().map(|process| Row {
+        cells: beside_release(process.release.clone(), row(process)),
+        color: color(process),
+    });
+    let headings = beside_release("RELEASE", HEADINGS);
+    tabulate(headings, STATE + 1, rows.collect(), paint)
+}
+
+/// The release of what runs in a directory as it is: where there is no other one, nobody needs to be told.
+const DIRECTORY: &str = "dev";
+
+/// The release stands behind the name.
+fn beside_release<T: Clone>(release: T, cells: [T; COLUMNS]) -> [T; COLUMNS + 1] {
+    std::array::from_fn(|column| match column {
+        0 => cells[0].clone(),
+        1 => release.clone(),
+        _ => cells[column - 1].clone(),
+    })
 }
 
 /// Where a type stands in the formation; one that is gone from it stands last.
@@ -222,6 +243,18 @@ mod tests {
         for line in table.lines() {
             assert!(line.len() <= TERMINAL, "{} columns:\n{table}", line.len());
         }
+    }
+
+    #[test]
+    fn releases_are_shown_where_there_is_one() {
+        let directory = process("web.1", State::Running);
+        let released = ProcessStatus { release: "v12".to_owned(), ..process("web.2", State::Running) };
+        let plain = table(&status(&[("web", 1)], vec![directory.clone()]), Paint::Plain);
+        assert!(plain.starts_with("NAME   STATE    READY"), "{plain}");
+        let both = table(&status(&[("web", 2)], vec![directory, released]), Paint::Plain);
+        assert!(both.starts_with("NAME   RELEASE  STATE    READY"), "{both}");
+        assert!(both.contains("\nweb.1  dev      running  yes"), "{both}");
+        assert!(both.contains("\nweb.2  v12      running  yes"), "{both}");
     }
 
     #[test]

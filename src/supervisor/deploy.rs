@@ -100,7 +100,7 @@ impl Supervisor {
         let Some(deploy) = &self.deploy else { return };
         let release = deploy.release.clone();
         step.announce(Notice::DeployBegan { release: release.clone(), from });
-        let up = |(_, slot): &(SlotKey, &Slot)| slot.goal == Goal::Up;
+        let up = |(key, slot): &(SlotKey, &Slot)| slot.goal == Goal::Up && !self.is_one_off(*key);
         let replaced: Effects = self.slots().filter(up).map(|(key, _)| (key, Will::Restart)).collect();
         self.deploy_accepted(step, &replaced);
         let phase = types.iter().find(|reread| reread.member.name.as_str() == RELEASE);
