@@ -163,6 +163,7 @@ impl ProcessType {
             policy: Policy::default(),
             after: Vec::new(),
             limits: Vec::new(),
+            confinement: Confinement::default(),
             stderr: None,
             port: None,
             health: Health::default(),

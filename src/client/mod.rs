@@ -42,9 +42,7 @@ pub use health::{Report, health};
 pub use logs::{Look, logs};
 pub use man::man;
 pub use ps::{Shape, ps};
-pub use release::{
-    Chosen, choose, create, diff, names_of_releases, prune, releases, rollback, show, tell,
-};
+pub use release::{Chosen, choose, create, diff, names_of_releases, prune, releases, rollback, show, tell};
 pub use reload::reload;
 pub use restart::restart;
 pub use run::{run, run_detached, runs_a_release};

@@ -219,13 +219,10 @@ impl Edition {
 
     /// The same command, to be run once beside the formation.
     fn once(&self) -> Rc<Edition> {
-        let ProcessType { command, environment, limits, policy, .. } = self.process_type.clone();
-        let process_type = ProcessType {
-            limits,
-            policy,
-            needs: self.process_type.needs.clone(),
-            ..ProcessType::once(command, environment)
-        };
+        let ProcessType { command, environment, limits, confinement, policy, needs, .. } =
+            self.process_type.clone();
+        let once = ProcessType::once(command, environment);
+        let process_type = ProcessType { limits, confinement, policy, needs, ..once };
         Edition::new(process_type, &self.root, &self.release)
     }
 

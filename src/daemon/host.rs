@@ -1,5 +1,6 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
+mod change;
 mod memory;
 mod signal;
 
@@ -10,7 +11,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -20,18 +20,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{
-    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName, Verb,
-    When,
+    Answer, InstanceId, Notice, Pid, ProbeKind, Request, RequestId, ServiceStatus, Signal, SlotName,
 };
-use crate::app::{self, Diagnostics, Leftovers, Listen, Release, Stderr};
+use crate::app::{Leftovers, Listen, Release, Stderr};
 use crate::stream::{Channel, History, Source, Stream};
-use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Staged, Whom};
+use crate::supervisor::{Action, Event, Farewell, SlotKey, SpawnError, SpawnErrorKind, Whom};
 
 use super::Fact;
 use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
-use super::edition::{Candidate, Edition, Editions, OneOff};
+use super::edition::{Candidate, Edition, Editions};
 use super::family::{Adoption, Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
@@ -43,7 +42,7 @@ use super::probe::{Finding, Hands, Probes};
 use super::proc::Stat;
 use super::program;
 use super::reaper;
-use super::releases::{Prepared, Recorded, Releases, Why};
+use super::releases::Releases;
 use super::room::{self, Purpose};
 use super::service::Survey;
 use super::spawn::{Failure, Setting, Spawner, Stage};
@@ -389,22 +388,6 @@ impl Host {
         Event::Requested { id, request }
     }
 
-    /// The event of somebody's wish to run a command once.
-    pub(super) fn run_requested(
-        &mut self,
-        command: &OneOff,
-        answer: When,
-        reply: oneshot::Sender<Answer>,
-    ) -> Event {
-        let process_type = match command {
-            OneOff::Words(_) => None,
-            OneOff::Of(name) => Some(name.clone()),
-        };
-        let id = RequestId(self.next_request);
-        self.one_offs.extend(self.editions.one_off(command).map(|edition| (id, edition)));
-        self.requested(Request { verb: Verb::Run { process_type }, answer }, reply)
-    }
-
     /// The event of those having gone who waited for an answer. They are looked for when there are many.
     pub(super) fn withdrawn(&mut self) -> Option<Event> {
         if self.replies.len() < MANY_REPLIES {
@@ -414,58 +397,6 @@ impl Host {
         let ids: Vec<RequestId> = gone.map(|(id, _)| *id).collect();
         self.replies.retain(|id, _| !ids.contains(id));
         (!ids.is_empty()).then_some(Event::Withdrawn { ids })
-    }
-
-    /// The event of the files having been read again.
-    pub(super) fn planned(&mut self, planned: Result<Release, Diagnostics>) -> Event {
-        self.candidate = None;
-        let compared = match planned {
-            Ok(release) => {
-                let release = Release { control: self.socket.clone(), ..release };
-                self.survey.propose(&release);
-                self.editions.compare(release, &self.sockets).map_err(|error| error.to_string())
-            }
-            Err(errors) => Err(errors.to_string()),
-        };
-        match compared {
-            Ok((types, candidate)) => {
-                self.candidate = Some(candidate);
-                Event::Reread { types }
-            }
-            Err(errors) => Event::Unreadable { errors },
-        }
-    }
-
-    /// The event of a release having been read.
-    pub(super) fn prepared(&mut self, prepared: Result<Prepared, String>) -> Event {
-        match prepared {
-            Ok(prepared) => {
-                let release = self.releases.prepared(prepared);
-                self.planned(Ok(release))
-            }
-            Err(errors) => Event::Unreadable { errors },
-        }
-    }
-
-    /// The event of a release having been written down, where somebody waits for it.
-    pub(super) fn recorded(&mut self, Recorded { number, why, error }: Recorded) -> Option<Event> {
-        match why {
-            Why::Deployed => Some(Event::Recorded { error }),
-            Why::Started => {
-                let release = number.to_string();
-                error.into_iter().for_each(|error| {
-                    self.stream.notice(Notice::NotRecorded { release: release.clone(), error });
-                });
-                None
-            }
-        }
-    }
-
-    /// What we were started with runs, or has failed to.
-    pub(super) fn settled(&mut self, answer: &Answer) {
-        if let Err(error) = self.releases.settled(answer) {
-            tracing::warn!(error, "the release that runs is not the current one of its store");
-        }
     }
 
     /// Asks every backing service, for somebody who waits for it.
@@ -482,34 +413,6 @@ impl Host {
             // An error means that the loop has ended and does not want to know.
             let _ = facts.send(Fact::Services { type_index, missing: missing.await }).await;
         });
-    }
-
-    /// On a thread of its own: a disk may take its time.
-    fn reread(&mut self, inbox: &mut VecDeque<Event>) {
-        let inputs = match self.releases.inputs() {
-            Ok(inputs) => inputs,
-            Err(errors) => return inbox.push_back(Event::Unreadable { errors }),
-        };
-        let facts = self.facts.clone();
-        let read = move || {
-            let planned = app::plan(&inputs);
-            // An error means that the loop has ended and does not want to know.
-            let _ = facts.blocking_send(Fact::Planned(Box::new(planned)));
-        };
-        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read) {
-            inbox.push_back(Event::Unreadable { errors: format!("no thread to read the files: {error}") });
-        }
-    }
-
-    /// A command that is to run once becomes an edition like any other.
-    fn stage(&mut self, type_index: usize, edition: usize, staged: Staged) {
-        let command = match staged {
-            Staged::Asked(id) => self.one_offs.remove(&id),
-            Staged::ReleasePhase => self.candidate.as_ref().and_then(Candidate::release_phase),
-        };
-        // Who decides stages only what was asked for, and what was read and not discarded.
-        let command = command.expect("what is staged is there");
-        self.editions.stage(type_index, edition, command, &self.family.editions());
     }
 
     /// What becomes of descendants that outlive the leader of an instance.

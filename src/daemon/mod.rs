@@ -11,6 +11,7 @@ mod clock;
 mod control;
 mod detach;
 mod edition;
+mod fact;
 mod family;
 mod harmless;
 mod host;
@@ -44,8 +45,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Answer, InstanceId, Missing, Notice, Request, Signal, Verb, When};
-use crate::app::{Diagnostics, Inputs, Release, Stderr};
+use crate::api::{Answer, InstanceId, Notice, Request, Signal, Verb, When};
+use crate::app::{Inputs, Release, Stderr};
 use crate::store::Running;
 use crate::stream::{self, Format, History, Report, Stream};
 use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member, Terminal, Time};
@@ -53,11 +54,11 @@ use crate::supervisor::{Event, FailFast, Farewell, Habits, Hangup, Init, Member,
 use claim::Claim;
 use control::Asked;
 use detach::Readiness;
+use fact::Fact;
 use host::{Host, Tools};
 use leftovers::Left;
 use listen::Sockets;
-use probe::Finding;
-use releases::{Prepared, Recorded, Releases};
+use releases::Releases;
 use signals::Signals;
 use surroundings::Surroundings;
 use systemd::Herald;
@@ -116,64 +117,6 @@ pub enum LeftoversOfEarlierRuns {
     Ignore,
     /// Name them and end with code 1.
     Fail,
-}
-
-/// Something that the loop hears of.
-#[derive(Debug)]
-enum Fact {
-    /// A signal to us; SIGCHLD among them.
-    Signal(Signal),
-    /// One of the processes that an instance left behind has ended.
-    Left(InstanceId),
-    /// A probe has found something out.
-    Probed(Finding),
-    /// The kernel may have killed somebody for memory.
-    Memory,
-    /// Something lies in the `NOTIFY_SOCKET` of an instance.
-    Notified(InstanceId),
-    /// The stream has something to say.
-    Stream(Report),
-    /// A client wants something.
-    Asked(Asked),
-    /// The services that a type needs have been asked: who does not answer.
-    Services {
-        /// Which type.
-        type_index: usize,
-        /// Nobody, where all do.
-        missing: Vec<Missing>,
-    },
-    /// The files have been read again.
-    Planned(Box<Result<Release, Diagnostics>>),
-    /// A release has been read, to be deployed; or why not.
-    Prepared(Box<Result<Prepared, String>>),
-    /// A release was written down as the one that runs.
-    Recorded(Recorded),
-    /// What we were started with runs, or has failed to.
-    Settled(Answer),
-}
-
-impl Fact {
-    /// Whether it asks us to end.
-    fn ends_us(&self) -> bool {
-        match self {
-            Fact::Signal(
-                Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT | Signal::PWR | Signal::RTMIN_3,
-            )
-            | Fact::Stream(Report::ReaderGone) => true,
-            Fact::Signal(_)
-            | Fact::Left(_)
-            | Fact::Memory
-            | Fact::Probed(_)
-            | Fact::Notified(_)
-            | Fact::Stream(Report::Over)
-            | Fact::Asked(_)
-            | Fact::Services { .. }
-            | Fact::Planned(_)
-            | Fact::Prepared(_)
-            | Fact::Recorded(_)
-            | Fact::Settled(_) => false,
-        }
-    }
 }
 
 /// Facts that may wait. Their senders wait when it is full: signals stay with the kernel, and nothing else is urgent.

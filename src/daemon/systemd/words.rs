@@ -146,6 +146,11 @@ impl Words {
                 self.say(format!("STATUS=ended with code {code}{because}"));
             }
             Action::Announce { .. }
+            | Action::Discard
+            | Action::Reserve { .. }
+            | Action::Stage { .. }
+            | Action::Prepare { .. }
+            | Action::Record { .. }
             | Action::Spawn { .. }
             | Action::Probe { .. }
             | Action::Ask { .. }
