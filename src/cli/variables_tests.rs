@@ -74,6 +74,8 @@ fn sample(id: &str) -> (&'static str, &'static str) {
         "format" => ("{} json", "json"),
         "timestamps" | "color" => ("{} always", "always"),
         "when_slow" | "when_gone" => ("{} drop", "drop"),
+        "release" => ("{} v3", "v3"),
+        "state" => ("{} kept", "kept"),
         "trace" => ("{} trace.json", "trace.json"),
         "verbose" => ("{} {}", "2"),
         "env_expand" | "env_override" | "no_port" | "only" | "fail_fast" | "detach" => ("{}", "1"),
