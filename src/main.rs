@@ -164,7 +164,10 @@ fn control(verb: &Control, whereabouts: &Whereabouts) -> u8 {
             client::health(whereabouts, health.question(), report(health.json), out, err)
         }
         Control::Reload(reload) => client::reload(whereabouts, reload.wait.when(), out, err),
-        Control::Deploy(deploy) => client::deploy(whereabouts, deploy.release, deploy.wait.when(), out, err),
+        Control::Deploy(deploy) => {
+            let state = deploy.place.state.as_deref();
+            client::deploy(whereabouts, state, deploy.release, deploy.wait.when(), out, err)
+        }
         Control::Rollback(rollback) => {
             let state = rollback.place.state.as_deref();
             client::rollback(whereabouts, state, rollback.release, rollback.wait.when(), out, err)

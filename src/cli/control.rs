@@ -237,8 +237,11 @@ pub struct ReloadArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DeployArgs {
     /// Which one: v4
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::releases))]
     pub release: Number,
+    /// Where it is kept.
+    #[command(flatten)]
+    pub place: StateArgs,
     /// Return when it has happened
     #[command(flatten)]
     pub wait: WaitArg,

@@ -142,7 +142,7 @@ fn prepare(store: Store, name: &str, inputs: Inputs) -> Result<Prepared, Trouble
     let kept = store.load(name)?;
     let number = kept.number();
     let hold = Arc::new(store.hold(number)?);
-    store.examine(&kept)?;
+    // Whether its build is what it was is found out by who asks for it: that may start git, and every child here is ours.
     let release = app::plan(&store.inputs(&kept, inputs))?;
     Ok(Prepared { release, running: Running { store, number, hold } })
 }
