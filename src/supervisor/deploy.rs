@@ -10,7 +10,7 @@
 //!
 //! A deploy is a reload whose files are a release's, and whose rollouts have one fate.
 
-use crate::api::{InstanceId, NotDeployed, Notice, Refusal, TypeName, Will};
+use crate::api::{ExitReason, InstanceId, LastExit, NotDeployed, Notice, Refusal, TypeName, Will};
 use crate::app::RELEASE;
 
 use super::course::Course;
@@ -18,8 +18,9 @@ use super::member::Count;
 use super::reload::{Reading, Taking};
 use super::request::Effects;
 use super::rollout::{Back, Outdated, Purpose};
+use super::scale::Range;
 use super::turnover::Which;
-use super::{Action, Goal, Member, Reread, Slot, SlotKey, Standing, Step, Supervisor, Time, millis};
+use super::{Action, Goal, Member, Phase, Reread, Slot, SlotKey, Standing, Step, Supervisor, Time, millis};
 
 /// A deploy under way.
 #[derive(Clone, Debug)]
@@ -36,9 +37,16 @@ enum Stage {
     /// Its type `release` runs.
     Phase { types: Vec<Reread>, slot: SlotKey },
     /// Every type is being replaced.
-    Rolling { before: Before, failed: Option<(TypeName, String)> },
+    Rolling { before: Before, failed: Option<Failed> },
     /// That it runs is being written down.
     Recording,
+}
+
+/// Which type of the new release does not work, and why.
+#[derive(Clone, Debug)]
+struct Failed {
+    process_type: TypeName,
+    reason: String,
 }
 
 /// What ran before, to be gone back to.
@@ -47,7 +55,7 @@ struct Before {
     release: String,
     order: Vec<usize>,
     types: Vec<Earlier>,
-    /// Types that the new release does not have: they run on until it works.
+    /// Types that the new release does not have: they run on until it works, unless it needs their PORTs.
     removed: Vec<usize>,
 }
 
@@ -57,9 +65,13 @@ struct Earlier {
     type_index: usize,
     edition: usize,
     member: Member,
+    /// What to come back to: the same, unless that had not proved itself.
+    good: usize,
     count: Count,
     /// What the deploy made of its count.
     deployed: Count,
+    /// What the deploy made of its program.
+    published: usize,
 }
 
 impl Supervisor {
@@ -129,13 +141,27 @@ impl Supervisor {
         self.deploy_over(step, Err(&Refusal::NotDeployed { release, why }));
     }
 
-    /// A type of the new release does not work.
-    pub(super) fn note_turned_back(&mut self, process_type: &TypeName, reason: &str) {
-        if let Some(Deploy { stage: Stage::Rolling { failed, .. }, .. }) = &mut self.deploy
-            && failed.is_none()
-        {
-            *failed = Some((process_type.clone(), reason.to_owned()));
+    /// Instances of a type do not work: that is the deploy's affair where they are of the new release. Says whether it is.
+    pub(super) fn note_turned_back(&mut self, type_index: usize, reason: &str) -> bool {
+        let process_type = self.types[type_index].newest().name.clone();
+        let Some(Deploy { stage: Stage::Rolling { before, failed }, .. }) = &mut self.deploy else {
+            return false;
+        };
+        if before.removed.contains(&type_index) {
+            return false;
         }
+        failed.get_or_insert_with(|| Failed { process_type, reason: reason.to_owned() });
+        true
+    }
+
+    /// An instance has failed for good that had been found to work, while others have yet to prove themselves: the whole
+    /// goes back. Says whether it does.
+    pub(super) fn note_late_failure(&mut self, key: SlotKey) -> bool {
+        let told = format!("{} failed for good", self.name(key));
+        let Some(Deploy { stage: Stage::Rolling { before, .. }, .. }) = &self.deploy else { return false };
+        let newest = self.types[key.type_index].newest_edition();
+        let is_same = |was: &Earlier| was.type_index == key.type_index && was.edition == newest;
+        !before.types.iter().any(is_same) && self.note_turned_back(key.type_index, &told)
     }
 
     /// Whether the end has to wait for a word from outside.
@@ -151,23 +177,29 @@ impl Supervisor {
         }
         let Some(Deploy { release, began, stage }) = self.deploy.take() else { return };
         let stage = match stage {
-            Stage::Phase { types, slot } if self.slot(slot).phase.is_final() => {
-                if self.slot(slot).last_exit.is_none_or(|exit| exit.code != Some(0)) {
+            Stage::Phase { types, slot } if self.has_come_to_rest(slot) => {
+                // One that was asked to end has not done its work, whatever its code.
+                let done = |exit: LastExit| exit.reason == ExitReason::Completed && exit.code == Some(0);
+                if !self.slot(slot).last_exit.is_some_and(done) {
                     step.order(Action::Discard);
                     let why = NotDeployed::Phase { slot: self.name(slot) };
                     return self.not_deployed(step, release, why);
                 }
                 self.begin_rolling(step, types)
             }
-            Stage::Rolling { before, failed: Some((process_type, reason)) } => {
+            Stage::Rolling { before, failed: Some(Failed { process_type, reason }) } => {
                 let back = before.release.clone();
                 self.not_deployed(step, release, NotDeployed::TurnedBack { process_type, reason, back });
                 return self.go_back_to(step, before);
             }
-            Stage::Rolling { before, failed: None } if !self.any_forward() => {
-                self.drop_types(step, &before.removed, &mut Effects::new());
-                step.order(Action::Record { release: release.clone() });
-                Stage::Recording
+            Stage::Rolling { before, failed: None } if !self.any_forward(&before) => {
+                if self.judge_again(step, &before) {
+                    Stage::Rolling { before, failed: None }
+                } else {
+                    self.drop_types(step, &before.removed, &mut Effects::new());
+                    step.order(Action::Record { release: release.clone() });
+                    Stage::Recording
+                }
             }
             stage @ (Stage::Reading | Stage::Phase { .. } | Stage::Rolling { .. } | Stage::Recording) => {
                 stage
@@ -194,7 +226,7 @@ impl Supervisor {
         let release = self.release().to_owned();
         let listed: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
         let order = self.order.clone();
-        let removed: Vec<usize> =
+        let mut removed: Vec<usize> =
             order.iter().copied().filter(|type_index| !listed.contains(type_index)).collect();
         let earlier = |type_index: &usize| {
             let kind = &self.types[*type_index];
@@ -202,46 +234,103 @@ impl Supervisor {
                 type_index: *type_index,
                 edition: kind.newest_edition(),
                 member: kind.newest().clone(),
+                good: kind.way_back().unwrap_or(kind.newest_edition()),
                 count: kind.count,
                 deployed: kind.count,
+                published: kind.newest_edition(),
             }
         };
         let mut earlier: Vec<Earlier> = order.iter().map(earlier).collect();
         self.take_over(step, types, Taking::Deploy);
+        let displaced: Vec<usize> =
+            removed.extract_if(.., |gone| self.is_in_the_way(*gone, &listed)).collect();
+        self.drop_types(step, &displaced, &mut Effects::new());
         for was in &mut earlier {
-            was.deployed = self.types[was.type_index].count;
+            let kind = &self.types[was.type_index];
+            (was.deployed, was.published) = (kind.count, kind.newest_edition());
         }
+        let before = Before { release, order, types: earlier, removed };
         for type_index in listed {
-            match earlier.iter().find(|was| was.type_index == type_index) {
-                Some(was) if was.edition != self.types[type_index].newest_edition() => {
-                    self.judge(step, type_index, Back::To(was.edition));
+            match before.way_back(type_index) {
+                Some(Back::Nowhere) => {}
+                back @ (Some(Back::To(_) | Back::Away) | None) => {
+                    let outdated = Outdated::Before(InstanceId(self.next_instance), None);
+                    self.judge(step, type_index, back.unwrap_or(Back::Away), outdated);
                 }
-                Some(_) => {}
-                None => self.judge(step, type_index, Back::Away),
             }
         }
-        Stage::Rolling { before: Before { release, order, types: earlier, removed }, failed: None }
+        Stage::Rolling { before, failed: None }
+    }
+
+    /// Whether slots that the new release wants have the PORT of one of a type that it does not have.
+    fn is_in_the_way(&self, removed: usize, listed: &[usize]) -> bool {
+        let range = |type_index: usize| {
+            let kind = &self.types[type_index];
+            Range::new(kind.newest(), kind.wanted().max(kind.highest()))
+        };
+        let Some(held) = range(removed) else { return false };
+        listed
+            .iter()
+            .filter_map(|type_index| range(*type_index))
+            .any(|wanted| wanted.check_beside(&held).is_err())
     }
 
     /// Has the new instances of a type judged though there are no old ones to be replaced.
-    fn judge(&mut self, step: &mut Step, type_index: usize, back: Back) {
+    fn judge(&mut self, step: &mut Step, type_index: usize, back: Back, outdated: Outdated) {
         let kind = &self.types[type_index];
         if kind.wanted() == 0 || kind.rollout.is_some() {
             return;
         }
         let deadline = step.now + kind.newest().policy.rollout.progress_deadline;
         let purpose = Purpose::Forward { back, failures: 0, last: None, hopeless: false, deadline };
-        let outdated = Outdated::Before(InstanceId(self.next_instance), None);
         let instances = kind.wanted();
         self.begin_rollout(step, type_index, outdated, purpose, instances);
     }
 
+    /// Who does not work now though it did, or runs the same as before and never was looked at, is judged before it is said
+    /// that everything works. Whether there is such a type.
+    fn judge_again(&mut self, step: &mut Step, before: &Before) -> bool {
+        let works = |slot: &Slot| {
+            slot.goal != Goal::Up
+                || slot.is_ready()
+                || matches!(slot.phase, Phase::Completed | Phase::Failed | Phase::Stuck { .. })
+        };
+        let fails = |type_index: &usize| {
+            let kind = &self.types[*type_index];
+            !before.removed.contains(type_index)
+                && (kind.rollout.is_some() || !kind.wanted_slots().all(works))
+        };
+        let failing: Vec<usize> = self.order.iter().copied().filter(fails).collect();
+        for type_index in failing.iter().copied() {
+            let newest = self.types[type_index].newest_edition();
+            // What is on its way back already goes on to be.
+            let outdated = match self.types[type_index].rollout.take() {
+                Some(rollout) => rollout.outdated,
+                None => Outdated::Between(newest, newest),
+            };
+            let back = before.way_back(type_index).unwrap_or(Back::Away);
+            let back = match back {
+                Back::To(good) if good == newest => Back::Nowhere,
+                Back::To(_) | Back::Nowhere | Back::Away => back,
+            };
+            self.judge(step, type_index, back, outdated);
+        }
+        !failing.is_empty()
+    }
+
     /// Whether the new instances of any type have yet to prove themselves.
-    fn any_forward(&self) -> bool {
+    fn any_forward(&self, before: &Before) -> bool {
         self.order.iter().any(|type_index| {
             let rollout = self.types[*type_index].rollout.as_ref();
-            rollout.is_some_and(|rollout| matches!(rollout.purpose, Purpose::Forward { .. }))
+            !before.removed.contains(type_index)
+                && rollout.is_some_and(|rollout| matches!(rollout.purpose, Purpose::Forward { .. }))
         })
+    }
+
+    /// Whether nothing more becomes of a slot: what survives SIGKILL is not waited for.
+    fn has_come_to_rest(&self, key: SlotKey) -> bool {
+        let phase = &self.slot(key).phase;
+        phase.is_final() || matches!(phase, Phase::Stuck { .. })
     }
 
     /// What ran before comes back, in every type.
@@ -250,21 +339,32 @@ impl Supervisor {
             self.order.iter().copied().filter(|type_index| !before.order.contains(type_index)).collect();
         self.drop_types(step, &added, &mut Effects::new());
         self.order = before.order;
-        for Earlier { type_index, edition, member, count, deployed } in before.types {
-            let kind = &mut self.types[type_index];
-            if kind.newest_edition() == edition {
-                let old = kind.newest().probes;
-                kind.amend(member);
-                self.amend_conditions(step, type_index, old);
-            } else if kind.newest().release == before.release {
-                // It was the one that did not work.
-            } else {
-                self.go_back(step, type_index, edition);
-            }
-            // What was asked for since then stays as it was asked for.
-            if self.types[type_index].count == deployed && count != deployed {
-                self.set_count(step, type_index, count, &mut Effects::new());
-            }
+        for was in before.types {
+            self.restore(step, was);
+        }
+    }
+
+    fn restore(&mut self, step: &mut Step, was: Earlier) {
+        let Earlier { type_index, edition, member, good, count, deployed, published } = was;
+        let kind = &mut self.types[type_index];
+        // It may have been in the way.
+        kind.standing = Standing::Listed;
+        let quantity = member.quantity;
+        if kind.newest_edition() == edition {
+            let old = kind.newest().probes;
+            kind.amend(member);
+            self.amend_conditions(step, type_index, old);
+        } else if kind.newest_edition() == published {
+            self.supersede(step, type_index);
+            self.go_back(step, type_index, good);
+        }
+        // Where it is another one by now, it was that which did not work, and is on its way back. The files say what they
+        // said before.
+        let kind = &mut self.types[type_index];
+        kind.amend(Member { quantity, ..kind.newest().clone() });
+        // What was asked for since then stays as it was asked for.
+        if self.types[type_index].count == deployed && count != deployed {
+            self.set_count(step, type_index, count, &mut Effects::new());
         }
     }
 
@@ -277,5 +377,13 @@ impl Supervisor {
             self.set_count(step, type_index, Count::Planned(0), effects);
             self.vacate_above(step, type_index, 0);
         }
+    }
+}
+
+impl Before {
+    /// What there is to go back to in a type of the new release; nothing where it is a new one.
+    fn way_back(&self, type_index: usize) -> Option<Back> {
+        let was = self.types.iter().find(|was| was.type_index == type_index)?;
+        Some(if was.published == was.edition { Back::Nowhere } else { Back::To(was.good) })
     }
 }

@@ -18,10 +18,13 @@ impl Supervisor {
                 step.rolls = Which::Due;
                 // What does not work is turned back before it is started once more.
                 self.roll_on(step, Which::Stirred);
+                // In one type: in all of them.
+                self.deploy_on(step);
                 self.settle_due(step);
                 // Whoever has become ready lets others in, or go.
                 self.open_gates(step);
                 self.roll_on(step, Which::Due);
+                self.deploy_on(step);
                 self.settle_due(step);
             }
             Event::Received(signal) => self.received(step, signal),

@@ -17,8 +17,11 @@ impl Supervisor {
         let kind = &mut self.types[key.type_index];
         let slot = &kind.slots[index(key)];
         let wanted = kind.wanted();
-        let Some(rollout) = &mut kind.rollout else { return false };
-        if !rollout.concerns(key.number, slot, wanted) || rollout.stage == Stage::Leaving {
+        let rollout = match &mut kind.rollout {
+            Some(rollout) if rollout.stage == Stage::Replacing => rollout,
+            Some(_) | None => return is_final && self.note_late_failure(key),
+        };
+        if !rollout.concerns(key.number, slot, wanted) {
             return false;
         }
         let is_outdated = rollout.is_outdated(key.number, slot);
@@ -82,7 +85,7 @@ impl Supervisor {
     ) -> Option<Rollout> {
         let process_type = self.types[type_index].newest().name.clone();
         let told = slot.as_ref().map_or(reason.to_string(), |slot| format!("{slot}: {reason}"));
-        self.note_turned_back(&process_type, &told);
+        self.note_turned_back(type_index, &told);
         step.announce(Notice::TurnedBack { process_type, slot, reason });
         self.refuse_rollout(step, type_index, rollout.id, |process_type| Refusal::TurnedBack {
             process_type,
@@ -102,13 +105,18 @@ impl Supervisor {
     /// What works for certain comes back.
     pub(super) fn go_back(&mut self, step: &mut Step, type_index: usize, good: usize) {
         let wanted = self.types[type_index].wanted();
+        let failed = self.types[type_index].newest_edition();
         self.revert(step, type_index, good);
         let newest = self.types[type_index].newest_edition();
         self.begin_rollout(step, type_index, Outdated::Between(good, newest), Purpose::Back, wanted);
         // Who failed need not wait for its next turn: what comes now has worked before.
         let kind = &self.types[type_index];
+        // Somebody else's instances may have the PORTs until they end: all change places at once.
+        let moved = kind.moved_ports(failed);
         let waits = |(number, slot): (u32, &Slot)| {
             let rests = slot.phase.instance().is_none() && !matches!(slot.phase, Phase::Completed);
+            let rests =
+                rests || (moved && matches!(slot.phase, Phase::Running { .. }) && slot.edition > good);
             (number <= wanted && slot.goal == Goal::Up && rests).then_some(SlotKey { type_index, number })
         };
         let waiting: Vec<SlotKey> = kind.present().filter_map(waits).collect();

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use supervise::api::{
-    Answer, ExitStatus, InstanceId, Notice, Pid, Refusal, Request, RequestId, Signal, TypeName, Verb, When,
+    Answer, Change, ExitStatus, InstanceId, Manner, Notice, Pid, Process, Refusal, Request, RequestId,
+    Signal, TypeName, Verb, When,
 };
 use supervise::app::Restart;
 use supervise::supervisor::{
@@ -31,6 +32,8 @@ struct Host {
     answers: Vec<(RequestId, Answer)>,
     requests: u64,
     exit: Option<u8>,
+    /// How who is asked to end does; nobody does where there is nothing.
+    farewell: Option<ExitStatus>,
 }
 
 fn of(release: &str, members: impl IntoIterator<Item = Member>) -> Vec<Member> {
@@ -62,6 +65,7 @@ impl Host {
             answers: Vec::new(),
             requests: 0,
             exit: None,
+            farewell: Some(ExitStatus::Signal { signal: Signal::TERM, core_dumped: false }),
         }
     }
 
@@ -139,9 +143,14 @@ impl Host {
                     }
                 }
                 Action::Stop { slot, instance, .. } => {
-                    let status = ExitStatus::Signal { signal: Signal::TERM, core_dumped: false };
+                    let Some(status) = self.farewell else { continue };
                     let ends = Event::LeaderExited { slot, instance, status, living: Vec::new() };
                     self.facts.push_back((now, ends));
+                }
+                Action::Look { slot, instance } => {
+                    let pid = Pid::new(i32::try_from(100 + instance.0).expect("small")).expect("above 1");
+                    let living = vec![Process { pid, name: "app".to_owned() }];
+                    self.facts.push_back((now, Event::Remaining { slot, instance, living }));
                 }
                 Action::Announce { notice, .. } => match &notice {
                     Notice::DeployBegan { .. }
@@ -406,10 +415,7 @@ fn counts_of_a_release_that_does_not_work_are_taken_back_and_those_that_were_ask
         .keep("v2", vec![member("web", 4), member("worker", 1)])
         .doom("worker@v2", 50, 1);
     host.pass(5_000);
-    host.ask(
-        Verb::Scale { changes: vec![("worker".to_owned(), supervise::api::Change::To(2))] },
-        When::Accepted,
-    );
+    host.ask(Verb::Scale { changes: vec![("worker".to_owned(), Change::To(2))] }, When::Accepted);
     host.pass(5_000);
     let id = host.deploy("v2");
     host.pass(60_000);
@@ -465,4 +471,158 @@ fn a_one_off_keeps_the_supervisor_until_it_has_ended_and_does_not_decide_its_cod
     assert_eq!(host.exit, None);
     host.pass(3_000);
     assert_eq!(host.exit, Some(0));
+}
+
+fn stop(target: &str) -> Verb {
+    Verb::Stop { targets: vec![target.parse().expect("a target")] }
+}
+
+fn on_port(member: Member, port: u16) -> Member {
+    Member { first_port: Some(port), ..member }
+}
+
+#[test]
+fn a_release_phase_that_was_stopped_has_not_done_its_work_whatever_its_code() {
+    let types = || vec![phase(), member("web", 1)];
+    let mut host = Host::new("v1", types()).keep("v2", types());
+    host.farewell = Some(ExitStatus::Code(0));
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(1_000);
+    host.ask(stop("run.1"), When::Accepted);
+    host.pass(20_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(host.runs(), ["web.1 running v1"]);
+}
+
+#[test]
+fn a_release_phase_that_survives_sigkill_ends_the_deploy() {
+    let types = || vec![phase(), member("web", 1)];
+    let mut host = Host::new("v1", types()).keep("v2", types());
+    host.farewell = None;
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(1_000);
+    host.ask(stop("run.1"), When::Accepted);
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(host.runs(), ["web.1 running v1", "run.1 stuck v2"]);
+}
+
+#[test]
+fn what_a_release_that_was_turned_back_said_of_counts_is_forgotten() {
+    let types = |count| vec![member("web", count), member("worker", 1)];
+    let mut host =
+        Host::new("v1", types(2)).keep("v2", types(4)).keep("v3", types(4)).doom("worker@v2", 50, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(host.core.formation().to_string(), "web=2 worker=1");
+    let id = host.deploy("v3");
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert_eq!(host.core.formation().to_string(), "web=4 worker=1");
+}
+
+#[test]
+fn a_type_that_is_gone_and_in_the_way_of_a_port_ends_first_and_comes_back_where_the_release_does_not_work() {
+    let old = vec![on_port(member("web", 1), 5_000), on_port(member("mailer", 1), 5_100)];
+    let new = vec![on_port(member("web", 1), 5_000), on_port(member("worker", 1), 5_100)];
+    let mut host = Host::new("v1", old).keep("v2", new.clone()).keep("v3", new).doom("worker@v2", 300, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(500);
+    assert_eq!(host.runs().iter().filter(|one| one.contains("mailer")).count(), 0, "{:?}", host.runs());
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(host.runs(), ["web.1 running v1", "mailer.1 running v1"]);
+    let id = host.deploy("v3");
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert_eq!(host.runs(), ["web.1 running v3", "worker.1 running v3"]);
+}
+
+#[test]
+fn ports_that_moved_move_back_for_all_at_once() {
+    let types = |web, worker| vec![on_port(member("web", 1), web), on_port(member("worker", 1), worker)];
+    let mut host =
+        Host::new("v1", types(5_000, 5_100)).keep("v2", types(5_100, 5_000)).doom("worker@v2", 300, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(host.runs(), ["web.1 running v1", "worker.1 running v1"]);
+    // Whoever came back found nobody on its PORT.
+    let said = host.take_said();
+    let back = |name: &str| said.iter().rposition(|line| line.contains(name)).expect("it came back");
+    let seconds = |line: &str| line.split(' ').next().map(str::to_owned);
+    let (web, worker) = (back("web.1 of v1"), back("worker.1 of v1"));
+    assert_eq!(seconds(&said[web]), seconds(&said[worker]), "{said:#?}");
+}
+
+#[test]
+fn a_new_program_that_fails_for_good_after_it_was_found_to_work_brings_all_of_them_back() {
+    let types = |release: &str| {
+        let never = with(member("web", 1), |policy| policy.restart = Restart::Never);
+        let slow = with(member("worker", 3), |policy| policy.rollout.min_ready = ms(4_000));
+        of(release, [never, slow])
+    };
+    let mut host = Host::new("v1", types("v1")).keep("v2", types("v2")).doom("web@v2", 5_000, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(60_000);
+    assert_eq!(host.exit, None, "{:#?}", host.said);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    let back = ["web.1 running v1", "worker.1 running v1", "worker.2 running v1", "worker.3 running v1"];
+    assert_eq!(host.runs(), back);
+}
+
+#[test]
+fn what_is_deployed_again_while_it_comes_back_runs_everywhere_before_that_is_said() {
+    let types = || vec![member("web", 2), member("worker", 3)];
+    let mut host =
+        Host::new("v1", types()).keep("v1", types()).keep("v2", types()).doom("worker@v2", 1_500, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    while host.answer(id).is_none() {
+        host.pass(100);
+    }
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    let id = host.deploy("v1");
+    while host.answer(id).is_none() {
+        host.pass(10);
+    }
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert!(host.runs().iter().all(|one| one.ends_with("running v1")), "{:?}", host.runs());
+}
+
+#[test]
+fn a_type_that_the_release_does_not_have_does_not_decide_about_it() {
+    let slow = || with(member("web", 2), |policy| policy.rollout.min_ready = ms(10_000));
+    let mut host = Host::new("v1", vec![slow(), member("mailer", 1)]).keep("v2", vec![slow()]);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(1_000);
+    let mut host = host.doom("mailer@v1", 50, 1);
+    let targets = vec!["mailer".parse().expect("a target")];
+    host.ask(Verb::Restart { targets, manner: Manner::Rolling }, When::Happened);
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert_eq!(host.runs(), ["web.1 running v2", "web.2 running v2"]);
+}
+
+#[test]
+fn who_waits_for_a_rollout_that_a_deploy_takes_back_learns_that() {
+    let slow = |name: &str| with(member(name, 2), |policy| policy.rollout.min_ready = ms(3_000));
+    let types = || vec![slow("web"), slow("worker")];
+    let mut host = Host::new("v1", types()).keep("v2", types()).doom("worker@v2", 1_500, 1);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(1_000);
+    let targets = vec!["web".parse().expect("a target")];
+    let rolling = host.ask(Verb::Restart { targets, manner: Manner::Rolling }, When::Happened);
+    host.pass(60_000);
+    assert_eq!(code(host.answer(id)), "not_deployed");
+    assert_eq!(code(host.answer(rolling)), "superseded");
 }
