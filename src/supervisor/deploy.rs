@@ -194,12 +194,15 @@ impl Supervisor {
             }
             Stage::Rolling { before, failed: None } if !self.any_forward(&before) => {
                 if self.judge_again(step, &before) {
-                    Stage::Rolling { before, failed: None }
-                } else {
-                    self.drop_types(step, &before.removed, &mut Effects::new());
-                    step.order(Action::Record { release: release.clone() });
-                    Stage::Recording
+                    let stage = Stage::Rolling { before, failed: None };
+                    self.deploy = Some(Deploy { release, began, stage });
+                    self.roll_on(step, Which::Stirred);
+                    // What they come to at once is known now.
+                    return self.deploy_on(step);
                 }
+                self.drop_types(step, &before.removed, &mut Effects::new());
+                step.order(Action::Record { release: release.clone() });
+                Stage::Recording
             }
             stage @ (Stage::Reading | Stage::Phase { .. } | Stage::Rolling { .. } | Stage::Recording) => {
                 stage
@@ -303,10 +306,11 @@ impl Supervisor {
         let failing: Vec<usize> = self.order.iter().copied().filter(fails).collect();
         for type_index in failing.iter().copied() {
             let newest = self.types[type_index].newest_edition();
-            // What is on its way back already goes on to be.
             let outdated = match self.types[type_index].rollout.take() {
+                // What is on its way back already goes on to be.
                 Some(rollout) => rollout.outdated,
-                None => Outdated::Between(newest, newest),
+                // Nobody is to be replaced, and everybody is waited for.
+                None => Outdated::Before(InstanceId(0), None),
             };
             let back = before.way_back(type_index).unwrap_or(Back::Away);
             let back = match back {
@@ -342,6 +346,8 @@ impl Supervisor {
         for was in before.types {
             self.restore(step, was);
         }
+        // With the counts of before, fewer may be raised beside them.
+        self.roll_on(step, Which::All);
     }
 
     fn restore(&mut self, step: &mut Step, was: Earlier) {

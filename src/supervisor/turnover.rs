@@ -98,14 +98,14 @@ impl Supervisor {
         if rollout.stage == Stage::Leaving {
             return self.leave(step, type_index, rollout);
         }
+        let surge = self.types[type_index].surge_slots(self.surge(type_index));
+        // Fewer may be wanted than when they were raised: who leaves does nobody's work.
+        self.vacate_above(step, type_index, surge.last().copied().unwrap_or(wanted));
         let muster = self.types[type_index].muster(type_index, &rollout, step.now);
         self.note_progress(step, type_index, &mut rollout, &muster);
         if let Some((reason, slot)) = self.setback(type_index, &rollout, step.now) {
             return self.turn_back(step, type_index, &rollout, reason, slot);
         }
-        let surge = self.types[type_index].surge_slots(self.surge(type_index));
-        // Fewer may be wanted than when they were raised.
-        self.vacate_above(step, type_index, surge.last().copied().unwrap_or(wanted));
         if muster.left.iter().any(|key| key.number <= wanted) {
             for number in &surge {
                 self.raise_surge(step, SlotKey { type_index, number: *number });

@@ -10,8 +10,8 @@ use supervise::api::{
 };
 use supervise::app::{Policy, Timing};
 use supervise::supervisor::{
-    Action, Event, FoundBy, Habits, Member, Need, Probes, Probing, SlotKey, Source, SpawnError,
-    SpawnErrorKind, Surge, Time, Whom,
+    Action, Event, FoundBy, Habits, Member, Need, Probes, Probing, Program, Reread, SlotKey, Source,
+    SpawnError, SpawnErrorKind, Staged, Surge, Time, Whom,
 };
 
 use crate::ledger::Checked;
@@ -34,12 +34,37 @@ pub(crate) struct World {
     next_death: u64,
     next_request: u64,
     exit: Option<u8>,
+    /// What can be deployed.
+    store: BTreeMap<String, Stored>,
+    /// What was read of it, until it is adopted or discarded.
+    read: Option<Candidate>,
+    /// How long it takes to read a release, and to write down that it runs.
+    pub(crate) reading_takes: Duration,
+    /// What was written down.
+    pub(crate) recorded: Vec<String>,
+    /// What the next one-off commands do.
+    pub(crate) commands: VecDeque<Script>,
     /// From then on the backing services answer.
     pub(crate) services_from: Time,
     /// Every event with its time, and every action that followed.
     pub(crate) history: Vec<(Time, Event)>,
     pub(crate) actions: Vec<Action>,
     said: Vec<String>,
+}
+
+/// A release that can be deployed: its types with what their instances do, and its release phase.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) types: Vec<(Member, Script)>,
+    pub(crate) phase: Script,
+}
+
+/// One that was read.
+#[derive(Clone, Debug)]
+struct Candidate {
+    types: Vec<Reread>,
+    scripts: Vec<Script>,
+    phase: Script,
 }
 
 /// What one life does.
@@ -290,6 +315,11 @@ impl World {
             next_death: 0,
             next_request: 0,
             exit: None,
+            store: BTreeMap::new(),
+            read: None,
+            reading_takes: ms(100),
+            recorded: Vec::new(),
+            commands: VecDeque::new(),
             services_from: Time::ZERO,
             history: Vec::new(),
             actions: Vec::new(),
@@ -309,9 +339,46 @@ impl World {
         self
     }
 
+    /// From now on this release can be deployed.
+    pub(crate) fn keep(&mut self, release: &str, stored: Stored) {
+        self.store.insert(release.to_owned(), stored);
+    }
+
+    /// Whether a release is being read, or its release phase runs.
+    pub(crate) fn is_deploying(&self) -> bool {
+        self.core.is_deploying()
+    }
+
+    fn read(&mut self, release: &str) -> Event {
+        let Some(Stored { types, phase }) = self.store.get(release).cloned() else {
+            return Event::Unreadable { errors: format!("there is no release `{release}`") };
+        };
+        let mut unknown = self.core.types();
+        let (mut rereads, mut scripts) = (Vec::new(), Vec::new());
+        for (member, script) in types {
+            let member = Member { release: release.to_owned(), ..member };
+            let known = self.core.index_of(member.name.as_str());
+            let type_index = known.unwrap_or_else(|| {
+                unknown += 1;
+                unknown - 1
+            });
+            let same = known.is_some_and(|known| self.core.newest_member(known).release == release);
+            let program = if same { Program::Same } else { Program::Changed };
+            rereads.push(Reread { type_index, member, program });
+            scripts.push(script);
+        }
+        self.read = Some(Candidate { types: rereads.clone(), scripts, phase });
+        Event::Reread { types: rereads }
+    }
+
     /// From now on every life is as its release is.
     pub(crate) fn forget_scripts(&mut self) {
         self.scripts.clear();
+    }
+
+    /// Every life of the first edition of a type, and of those that it comes back as.
+    pub(crate) fn first_release(&mut self, type_index: usize, script: Script) {
+        self.releases.insert((type_index, 0), script);
     }
 
     /// Every life of the next edition of a type, and of those that it comes back as.
@@ -505,14 +572,34 @@ impl World {
                 let newest = (*type_index, self.core.newest_edition(*type_index));
                 self.releases.extend(earlier.map(|script| (newest, script)));
             }
+            Action::Prepare { release } => {
+                let event = self.read(release);
+                self.schedule(self.reading_takes, Happening::Answer(event));
+            }
+            Action::Adopt { .. } => {
+                let Some(Candidate { types, scripts, .. }) = self.read.take() else { return };
+                for (Reread { type_index, program, .. }, script) in types.into_iter().zip(scripts) {
+                    if program == Program::Changed {
+                        let newest = (type_index, self.core.newest_edition(type_index));
+                        self.releases.insert(newest, script);
+                    }
+                }
+            }
+            Action::Discard => self.read = None,
+            Action::Stage { type_index, edition, staged } => {
+                let script = match (staged, &self.read) {
+                    (Staged::Asked(_), _) => self.commands.pop_front().unwrap_or_else(Script::runs),
+                    (Staged::ReleasePhase, read) => read.as_ref().expect("it was read").phase.clone(),
+                };
+                self.releases.insert((*type_index, *edition), script);
+            }
+            Action::Record { release } => {
+                self.recorded.push(release.clone());
+                self.schedule(self.reading_takes, Happening::Answer(Event::Recorded { error: None }));
+            }
             Action::Pass { .. }
             | Action::Reread
-            | Action::Adopt { .. }
-            | Action::Discard
             | Action::Reserve { .. }
-            | Action::Stage { .. }
-            | Action::Prepare { .. }
-            | Action::Record { .. }
             | Action::Reply { .. }
             | Action::Suspend
             | Action::Resume

@@ -4,9 +4,11 @@
 //! * [`ledger`]: the books that are kept beside the supervisor, and the rules that hold after every step.
 //! * [`properties`]: random histories, the impossible ones included.
 //! * [`rollouts`]: random rollouts, what is promised of them and that they end.
+//! * [`deploys`]: random deploys and one-off commands, and that everybody is answered and the formation is one release.
 //! * [`exhaustive`]: every history of small formations, up to a depth.
 //! * [`scenarios`]: stories, one for each rule of the contract, which also say that nothing else happened.
 
+mod deploys;
 mod exhaustive;
 mod fake_host;
 mod ledger;

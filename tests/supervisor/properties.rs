@@ -22,7 +22,7 @@ use supervise::supervisor::{
 };
 
 use crate::fake_host::{
-    Answers, Birth, Descendant, Nature, Place, Script, Signals, World, after, member, ms, needing,
+    Answers, Birth, Descendant, Nature, Place, Script, Signals, Stored, World, after, member, ms, needing,
     obeys_after, slot, with,
 };
 use crate::ledger::Checked;
@@ -38,6 +38,11 @@ struct Plan {
     /// By type and slot, one after the other.
     lives: Vec<(usize, u32, Script)>,
     outside: Vec<(Duration, Outside)>,
+    /// What one-off commands do, a release phase, and whether releases have one.
+    commands: Vec<Script>,
+    phase: Option<Script>,
+    /// How many of each type a release that is deployed has.
+    counts: (u32, u32),
 }
 
 /// Something that comes from outside.
@@ -261,6 +266,10 @@ fn verb() -> impl Strategy<Value = Verb> {
             .prop_map(|targets| Verb::Signal { signal: Signal::HUP, targets }),
         2 => Just(Verb::Reload),
         1 => Just(Verb::Settle),
+        2 => select(vec!["v2", "v3", "nosuch"]).prop_map(|release| Verb::Deploy { release: release.to_owned() }),
+        1 => select(vec![None, Some("web"), Some("worker")]).prop_map(|name| Verb::Run {
+            process_type: name.map(|name| name.parse().expect("a name")),
+        }),
         1 => weighted(0.5, millis(0..=2_000)).prop_map(|drain| Verb::Shutdown { drain }),
     ]
 }
@@ -273,14 +282,18 @@ fn plan() -> impl Strategy<Value = Plan> {
         millis(0..=5_000),
         vec((0_usize..3, 1_u32..=3, script()), 0..24),
         vec((millis(0..=2_500), outside()), 0..12),
+        (vec(script(), 0..4), weighted(0.5, script()), (0_u32..=3, 0_u32..=3)),
     )
-        .prop_map(|(members, habits, seed, services_from, lives, outside)| Plan {
+        .prop_map(|(members, habits, seed, services_from, lives, outside, deployed)| Plan {
             members,
             habits,
             seed,
             services_from,
             lives,
             outside,
+            commands: deployed.0,
+            phase: deployed.1,
+            counts: deployed.2,
         })
 }
 
@@ -288,6 +301,23 @@ fn plan() -> impl Strategy<Value = Plan> {
 fn play(plan: &Plan) -> World {
     let mut world = World::seeded(plan.members.clone(), plan.habits, plan.seed);
     world.services_from = Time::ZERO + plan.services_from;
+    world.commands.extend(plan.commands.iter().cloned());
+    for (release, names) in [("v2", ["web", "worker"]), ("v3", ["clock", "new"])] {
+        let of_release = |(name, count): (&str, u32)| {
+            let kind = with(member(name, count), |policy| policy.drain = ms(LONGEST_DRAIN));
+            (kind, Script::runs())
+        };
+        let mut types: Vec<_> =
+            names.into_iter().zip([plan.counts.0, plan.counts.1]).map(of_release).collect();
+        if plan.phase.is_some() {
+            types.push((
+                with(member("release", 0), |policy| policy.drain = ms(LONGEST_DRAIN)),
+                Script::runs(),
+            ));
+        }
+        let phase = plan.phase.clone().unwrap_or_else(Script::runs);
+        world.keep(release, Stored { types, phase });
+    }
     for (type_index, number, script) in &plan.lives {
         world = world.script(slot(*type_index, *number), [script.clone()]);
     }
@@ -303,17 +333,27 @@ fn play(plan: &Plan) -> World {
             Outside::Ask(verb, when) => {
                 world.request(verb.clone(), *when);
             }
+            // They are not what a deploy waits for.
+            Outside::Files(_) if world.is_deploying() => {}
             Outside::Files(types) => {
                 let names = ["web", "worker", "clock", "new"];
                 let known = plan.members.len();
-                let reread = |(type_index, (quantity, program)): (usize, &(u32, Program))| Reread {
-                    type_index,
-                    member: with(member(names[type_index], *quantity), |policy| {
+                let mut unknown = world.core.types();
+                let mut reread = |(place, (quantity, program)): (usize, &(u32, Program))| {
+                    let found = world.core.index_of(names[place]);
+                    let type_index = found.unwrap_or_else(|| {
+                        unknown += 1;
+                        unknown - 1
+                    });
+                    let member = with(member(names[place], *quantity), |policy| {
                         policy.drain = ms(LONGEST_DRAIN);
-                    }),
-                    program: if type_index < known { *program } else { Program::Changed },
+                    });
+                    let program =
+                        if found.is_some_and(|found| found < known) { *program } else { Program::Changed };
+                    Reread { type_index, member, program }
                 };
-                world.tell(Event::Reread { types: types.iter().enumerate().map(reread).collect() });
+                let types = types.iter().enumerate().map(&mut reread).collect();
+                world.tell(Event::Reread { types });
             }
             Outside::Word(which, said) => {
                 let alive: Vec<(InstanceId, SlotKey)> = world.core.alive().collect();
@@ -330,8 +370,11 @@ fn play(plan: &Plan) -> World {
                 let told = world.history.len();
                 if told > 0 {
                     let (_, event) = world.history[which.index(told)].clone();
-                    // Every request has a number of its own.
-                    if !matches!(event, Event::Requested { .. }) {
+                    // Every request has a number of its own; what was to be read is read once.
+                    if !matches!(
+                        event,
+                        Event::Requested { .. } | Event::Reread { .. } | Event::Unreadable { .. }
+                    ) {
                         world.tell(event);
                     }
                 }

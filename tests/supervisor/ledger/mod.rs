@@ -3,6 +3,7 @@
 //! The ledger believes nothing that it can know by itself. Who is alive, when a deadline is, how long a backoff may
 //! be and which code is right are worked out here a second time, from the events alone.
 
+mod deploys;
 mod pulse;
 mod requests;
 mod rules;
@@ -17,6 +18,7 @@ use supervise::supervisor::{
     Action, Event, FoundBy, Habits, Member, Phase, Program, Reread, SlotKey, Supervisor, Terminal, Time,
 };
 
+use deploys::Deploying;
 use pulse::Pulse;
 
 /// A supervisor under supervision.
@@ -38,6 +40,11 @@ struct Rules {
 impl Rules {
     fn member(&self, key: SlotKey, edition: usize) -> &Member {
         &self.editions[key.type_index][edition]
+    }
+
+    /// One-off commands have a type of their own.
+    fn reserve(&mut self) {
+        self.editions.push(vec![deploys::one_off(None)]);
     }
 
     /// An earlier edition holds again.
@@ -83,6 +90,17 @@ pub(crate) struct Ledger {
     /// Requests without an answer so far.
     asked: BTreeSet<RequestId>,
     reading: bool,
+    /// Whether the present event answers it.
+    awaits_files: bool,
+    /// What was read last, until it is adopted or discarded.
+    candidate: Option<Vec<Reread>>,
+    deploying: Option<Deploying>,
+    /// Everything goes back to this release, in this step.
+    back_to: Option<String>,
+    /// The type of one-off commands.
+    one_offs: Option<usize>,
+    /// Those that have yet to run, by edition.
+    staged: BTreeSet<usize>,
     /// The types whose services are being asked.
     asking: BTreeSet<usize>,
     /// The types whose services answered when they were asked last.
@@ -236,6 +254,12 @@ impl Checked {
             planned: (0..).zip(members.iter().map(|member| member.quantity)).collect(),
             asked: BTreeSet::new(),
             reading: false,
+            awaits_files: false,
+            candidate: None,
+            deploying: None,
+            back_to: None,
+            one_offs: None,
+            staged: BTreeSet::new(),
             asking: BTreeSet::new(),
             supplied: BTreeSet::new(),
             drain: None,
@@ -265,27 +289,7 @@ impl Checked {
             assert!(actions.is_empty() || discards, "a late event leads to nothing: {event:?} {actions:?}");
             assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
         }
-        if actions.iter().any(|action| matches!(action, Action::Adopt { .. }))
-            && let Event::Reread { types } = event
-        {
-            for Reread { type_index, member, program } in types {
-                let newest = self.rules.editions.get(*type_index).map_or(0, |known| known.len() - 1);
-                let lives = self.ledger.lives.iter_mut();
-                let lives =
-                    lives.filter(|(key, life)| key.type_index == *type_index && life.edition == newest);
-                for (key, life) in lives.filter(|(_, life)| *program == Program::Same && life.works()) {
-                    let before = self.rules.member(*key, life.edition).probes;
-                    life.pulse.amend(&before, &member.probes, now);
-                    life.pulse.note_since(now);
-                }
-            }
-            Rc::make_mut(&mut self.rules).adopt(types);
-        }
-        for action in &actions {
-            if let Action::Revert { type_index, edition } = action {
-                Rc::make_mut(&mut self.rules).revert(*type_index, *edition);
-            }
-        }
+        self.follow_editions(now, &actions, event);
         let names: BTreeMap<SlotName, SlotKey> = actions
             .iter()
             .filter_map(|action| match action {
@@ -297,14 +301,87 @@ impl Checked {
         let rolling = rolled.union(&self.rolling()).copied().collect();
         let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names, rolling };
         self.ledger.note_gates(&self.rules, now);
+        self.ledger.check_deploys(&step);
         self.ledger.check_actions(&step);
         self.ledger.note_request(&step, &self.supervisor);
+        self.ledger.check_deployed(&step, &self.supervisor);
         self.ledger.check_exit(&step);
         self.ledger.check_course(&step);
         self.ledger.check_sequel(&step, told, &self.supervisor);
         self.ledger.check_state(&step, &self.supervisor);
         self.ledger.note_gates(&self.rules, now);
         actions
+    }
+
+    /// The types and their editions as the actions of a step change them, in order.
+    fn follow_editions(&mut self, now: Time, actions: &[Action], event: &Event) {
+        if let Event::Reread { types } = event
+            && self.ledger.awaits_files
+        {
+            self.ledger.candidate = Some(types.clone());
+        }
+        for action in actions {
+            match action {
+                Action::Adopt { .. } => {
+                    let types =
+                        self.ledger.candidate.clone().expect("adopted is what was read and not discarded");
+                    self.amend(now, &types);
+                    Rc::make_mut(&mut self.rules).adopt(&types);
+                }
+                Action::Revert { type_index, edition } => {
+                    Rc::make_mut(&mut self.rules).revert(*type_index, *edition);
+                }
+                Action::Reserve { type_index } => {
+                    assert_eq!(*type_index, self.rules.editions.len(), "it comes after all that there are");
+                    Rc::make_mut(&mut self.rules).reserve();
+                }
+                Action::Stage { type_index, edition, staged } => {
+                    let member = self.ledger.staged_member(&self.rules, *staged, event);
+                    let rules = Rc::make_mut(&mut self.rules);
+                    assert_eq!(rules.editions[*type_index].len(), *edition, "they are counted");
+                    rules.editions[*type_index].push(member);
+                }
+                _other => {}
+            }
+        }
+    }
+
+    /// Probes that are others from now on hold for whoever runs the same.
+    fn amend(&mut self, now: Time, types: &[Reread]) {
+        for Reread { type_index, member, program } in types {
+            let newest = self.newest_edition_of(*type_index);
+            let lives = self.ledger.lives.iter_mut();
+            let lives = lives.filter(|(key, life)| key.type_index == *type_index && life.edition == newest);
+            for (key, life) in lives.filter(|(_, life)| *program == Program::Same && life.works()) {
+                let before = self.rules.member(*key, life.edition).probes;
+                life.pulse.amend(&before, &member.probes, now);
+                life.pulse.note_since(now);
+            }
+        }
+    }
+
+    fn newest_edition_of(&self, type_index: usize) -> usize {
+        self.rules.editions.get(type_index).map_or(0, |known| known.len() - 1)
+    }
+
+    /// Whether a deploy is under way.
+    pub(crate) fn is_deploying(&self) -> bool {
+        self.ledger.deploying.is_some()
+    }
+
+    /// The index of a type.
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        self.rules.editions.iter().position(|editions| editions[0].name.as_str() == name)
+    }
+
+    /// How many types there are.
+    pub(crate) fn types(&self) -> usize {
+        self.rules.editions.len()
+    }
+
+    /// What holds for the next instances of a type.
+    pub(crate) fn newest_member(&self, type_index: usize) -> &Member {
+        self.rules.editions[type_index].last().expect("an edition")
     }
 
     /// The backing services that an edition of a type needs.
@@ -314,7 +391,7 @@ impl Checked {
     }
 
     pub(crate) fn newest_edition(&self, type_index: usize) -> usize {
-        self.rules.editions[type_index].len() - 1
+        self.newest_edition_of(type_index)
     }
 
     fn rolling(&self) -> BTreeSet<usize> {
@@ -386,7 +463,14 @@ impl Ledger {
                 self.woken = now;
                 Told::Other
             }
-            Event::Withheld { .. } | Event::ReaderGone | Event::Recorded { .. } => Told::Other,
+            Event::Withheld { .. } | Event::ReaderGone => Told::Other,
+            Event::Recorded { .. } => {
+                if self.is_recording() {
+                    Told::Other
+                } else {
+                    Told::Late
+                }
+            }
             Event::Asked { type_index, ref missing } => {
                 if !self.asking.remove(&type_index) {
                     return Told::Late;
@@ -430,6 +514,7 @@ impl Ledger {
             }
             Event::Reread { .. } | Event::Unreadable { .. } => {
                 let read = std::mem::take(&mut self.reading);
+                self.awaits_files = read;
                 if read { Told::Other } else { Told::Late }
             }
             Event::Received(signal) => {
@@ -448,6 +533,7 @@ impl Ledger {
                     let life = *life;
                     // Ordered a moment ago, but born only now.
                     self.place(slot).last_start = Some(now);
+                    self.has_run(slot, life.edition);
                     if rules.member(slot, life.edition).found_by == FoundBy::Us {
                         self.ran.insert(slot.type_index);
                     }
@@ -460,6 +546,9 @@ impl Ledger {
                     return Told::Other;
                 }
                 self.lives.remove(&slot);
+                if error.kind.code().is_some() {
+                    self.has_run(slot, life.edition);
+                }
                 match (self.course, error.kind.code()) {
                     (Course::Up, _) if self.place(slot).held => Told::Other,
                     (Course::Up, None) => Told::Shortage(slot),
@@ -478,6 +567,7 @@ impl Ledger {
                 let own =
                     life.pulse.condemned.is_some() || (life.deadline.is_none() && life.killed.is_none());
                 let uptime = life.pulse.condemned.unwrap_or(now) - life.since;
+                self.note_phase_end(slot, life.edition, own.then_some(status));
                 if own {
                     let code = if life.pulse.condemned.is_some() { 1 } else { status.shell_code() };
                     self.place(slot).last_code = code;

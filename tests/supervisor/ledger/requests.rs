@@ -41,13 +41,13 @@ impl Ledger {
                 let at_once = request.answer == When::Accepted && request.verb != Verb::Reload;
                 assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
             }
-            Event::Reread { types }
-                if step.actions.iter().any(|action| matches!(action, Action::Adopt { .. })) =>
-            {
-                self.adopt(types);
-            }
             _ => {}
         }
+        if step.actions.iter().any(|action| matches!(action, Action::Adopt { .. })) {
+            let types = self.candidate.take().expect("adopted is what was read and not discarded");
+            self.adopt(step, &types);
+        }
+        self.note_deploy(step);
         // Who was raised may have failed again in the same step.
         for notice in step.notices() {
             if let Notice::Failed { slot, .. } = notice {
@@ -98,6 +98,7 @@ impl Ledger {
                         }
                     }
                 }
+                self.note_scaled(counts.keys().copied());
                 for (type_index, after) in counts {
                     if after > self.counts[&type_index].0 {
                         self.ran.insert(type_index);
@@ -114,7 +115,7 @@ impl Ledger {
         }
     }
 
-    fn set_count(&mut self, type_index: usize, after: u32, says: Says) {
+    pub(super) fn set_count(&mut self, type_index: usize, after: u32, says: Says) {
         let before = self.counts.get(&type_index).map_or(0, |(count, _)| *count);
         for number in after + 1..=before {
             let key = SlotKey { type_index, number };
@@ -147,7 +148,7 @@ impl Ledger {
     pub(super) fn note_surge(&mut self, supervisor: &Supervisor) {
         let above = |key: &SlotKey| {
             let count = self.counts.get(&key.type_index);
-            count.is_none_or(|(count, _)| key.number > *count)
+            count.is_none_or(|(count, _)| key.number > *count) && self.one_offs != Some(key.type_index)
         };
         let wanted: BTreeSet<SlotKey> =
             supervisor.slots().filter(|(_, slot)| slot.goal() == Goal::Up).map(|(key, _)| key).collect();
@@ -178,21 +179,30 @@ impl Ledger {
         }
     }
 
-    fn adopt(&mut self, types: &[Reread]) {
+    /// How many of a type there shall be once what was read holds.
+    pub(super) fn wanted_after(&self, reread: &Reread) -> u32 {
+        let Reread { type_index, member, .. } = reread;
+        let wanted = match (self.counts.get(type_index), self.planned.get(type_index)) {
+            (Some((count, _)), Some(planned)) if *planned == member.quantity => *count,
+            (Some(_) | None, _) => member.quantity,
+        };
+        wanted.min(member.max.unwrap_or(u32::MAX))
+    }
+
+    fn adopt(&mut self, step: &Step<'_>, types: &[Reread]) {
         let listed: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();
         let gone: Vec<usize> = self.counts.keys().copied().filter(|index| !listed.contains(index)).collect();
+        let gone: Vec<usize> =
+            gone.into_iter().filter(|type_index| !self.runs_on(*type_index, types, step.rules)).collect();
         for type_index in gone {
             self.set_count(type_index, 0, Says::Plan);
             self.counts.remove(&type_index);
         }
-        for Reread { type_index, member, program } in types {
+        for reread in types {
+            let Reread { type_index, member, program } = reread;
             let before = self.counts.get(type_index).copied();
-            let planned = self.planned.insert(*type_index, member.quantity);
-            let wanted = match (before, planned) {
-                (Some((count, _)), Some(planned)) if planned == member.quantity => count,
-                (Some(_) | None, _) => member.quantity,
-            };
-            let wanted = wanted.min(member.max.unwrap_or(u32::MAX));
+            let wanted = self.wanted_after(reread);
+            self.planned.insert(*type_index, member.quantity);
             let (count, says) = before.unwrap_or((0, Says::Plan));
             self.ran.insert(*type_index);
             if *program == Program::Changed && before.is_some() {

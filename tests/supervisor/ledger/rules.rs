@@ -35,8 +35,8 @@ impl Ledger {
                     );
                 }
                 Action::Adopt { keep } => {
-                    let Event::Reread { types } = step.event else { panic!("adopted is what was read") };
-                    self.forget_editions(types, keep);
+                    let types = self.candidate.clone().expect("adopted is what was read and not discarded");
+                    self.forget_editions(&types, keep);
                 }
                 Action::Reply { id, .. } => {
                     assert!(self.asked.remove(id), "one answer, to who asked: {id:?}");
@@ -80,7 +80,8 @@ impl Ledger {
                 }
                 Action::Ask { type_index, edition } => {
                     let newest = self.known[type_index].last();
-                    assert_eq!(Some(edition), newest, "what is asked is what the newest needs");
+                    let is_newest = Some(edition) == newest || self.staged.contains(edition);
+                    assert!(is_newest, "what is asked is what the newest needs");
                     assert!(self.asking.insert(*type_index), "a type's services are asked one time at once");
                 }
                 Action::Revert { type_index, edition } => {
@@ -95,8 +96,14 @@ impl Ledger {
                     self.rolled.insert(*type_index, self.newest);
                 }
                 Action::Pass { .. } | Action::Resume => {}
-                Action::Discard | Action::Prepare { .. } | Action::Record { .. } => {}
-                Action::Reserve { .. } | Action::Stage { .. } => {}
+                Action::Prepare { .. } => {
+                    assert!(
+                        !std::mem::replace(&mut self.reading, true),
+                        "the files are read one time at once"
+                    );
+                }
+                // Looked at by themselves.
+                Action::Discard | Action::Record { .. } | Action::Reserve { .. } | Action::Stage { .. } => {}
                 Action::ReadOn => self.pipes = Pipes::ReadOn,
                 Action::Exit { farewell, .. } => {
                     // Who asks us to end waits for that; after a drain that went on without our reader, nobody does.
@@ -111,10 +118,18 @@ impl Ledger {
     }
 
     fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId, edition: usize) {
-        assert_eq!(Some(&edition), self.known[&slot.type_index].last(), "what is started is the newest");
-        let (count, _) = self.counts[&slot.type_index];
         let member = &step.rules.editions[slot.type_index][edition];
-        let stuck = self.stuck_above(slot.type_index, count);
+        let is_one_off = self.one_offs == Some(slot.type_index);
+        if is_one_off {
+            assert!(self.staged.contains(&edition), "{slot:?}: a command runs once");
+            // What was stopped there was another one.
+            self.place(slot).held = false;
+        } else {
+            let newest = self.known[&slot.type_index].last();
+            assert_eq!(Some(&edition), newest, "what is started is the newest");
+        }
+        let count = if is_one_off { u32::MAX } else { self.counts[&slot.type_index].0 };
+        let stuck = if is_one_off { 0 } else { self.stuck_above(slot.type_index, count) };
         let surge = match member.surge {
             Surge::Possible if step.rolling.contains(&slot.type_index) => Ledger::surge(member, stuck, count),
             Surge::Possible | Surge::Forbidden => 0,
@@ -181,6 +196,7 @@ impl Ledger {
     }
 
     fn note_notice(&mut self, step: &Step<'_>, notice: &Notice) {
+        self.note_verdict(step, notice);
         match notice {
             Notice::Stuck { slot, pids } => {
                 assert!(!pids.is_empty(), "stuck is named by pid");
@@ -299,8 +315,20 @@ impl Ledger {
             Told::OwnEnd(key, uptime) => (key, Some(uptime)),
             Told::Shortage(key) => (key, None),
         };
+        if self.one_offs == Some(key.type_index) && uptime.is_some() {
+            let verdict = step.notices().find_map(|notice| match notice {
+                Notice::Failed { slot, .. } | Notice::Completed { slot } => Some(step.names[slot]),
+                _ => None,
+            });
+            assert_ne!(verdict, Some(key), "what becomes of a command is nobody's failure");
+            let phase = phase_of(supervisor, key);
+            assert!(matches!(phase, Phase::Stopped), "{key:?} is {phase:?}, and a command runs once");
+            return;
+        }
         let member = step.rules.member(key, self.place(key).edition);
         let policy = &member.policy;
+        let goes_back = step.notices().any(|notice| matches!(notice, Notice::NotDeployed { .. }));
+        let is_replaced = goes_back || step.rolling.contains(&key.type_index);
         let of_slot = |notice: &&Notice| notice.slot().is_some_and(|name| step.names[name] == key);
         let phase = phase_of(supervisor, key);
         let place = self.places.get_mut(&key).expect("a slot of the formation");
@@ -323,7 +351,7 @@ impl Ledger {
                 self.ran.insert(key.type_index);
             }
             if unusable && !self.ran.contains(&key.type_index) {
-                let turned_back = step.rolling.contains(&key.type_index) && verdict.is_none();
+                let turned_back = is_replaced && verdict.is_none();
                 assert!(
                     turned_back || verdict == Some(Verdict::NeverRan),
                     "at the first start that is final"
@@ -335,14 +363,14 @@ impl Ledger {
                     assert_eq!((phase, verdict), (&Phase::Completed, None));
                     return;
                 }
-                (Restart::Never, _, None) if step.rolling.contains(&key.type_index) => return,
+                (Restart::Never, _, None) if is_replaced => return,
                 (Restart::Never, _, verdict) => {
                     assert_eq!(verdict, Some(Verdict::Never));
                     return;
                 }
                 (Restart::Always | Restart::OnFailure, _, _) => {}
             }
-            if step.rolling.contains(&key.type_index) && !matches!(phase, Phase::Backoff { .. }) {
+            if is_replaced && !matches!(phase, Phase::Backoff { .. }) {
                 place.failures += 1;
                 return;
             }
@@ -350,7 +378,7 @@ impl Ledger {
             place.failures = if uptime >= policy.backoff.reset_after { 1 } else { place.failures + 1 };
             let failures = place.failures;
             if policy.backoff.give_up_after > 0 && failures >= policy.backoff.give_up_after {
-                if step.rolling.contains(&key.type_index) && verdict.is_none() {
+                if is_replaced && verdict.is_none() {
                     return;
                 }
                 assert_eq!(verdict, Some(Verdict::GaveUp { failures }));
@@ -415,7 +443,7 @@ impl Ledger {
                 matches!(request.verb, Verb::Restart { manner: Manner::Rolling, .. })
                     && self.course == Course::Up
             }
-            _other => self.course == Course::Up,
+            _other => self.course == Course::Up && !self.changes_places(step),
         };
         let replaced = |action: &Action| match action {
             Action::Stop { slot, target: Whom::Leader | Whom::Group, .. } => {
@@ -525,7 +553,9 @@ impl Ledger {
                     running += 1;
                     let life = self.lives.get(&key).expect("it runs");
                     let (count, _) = self.counts.get(&key.type_index).copied().unwrap_or((0, Says::Plan));
-                    let is_wanted = key.number <= count || step.rolling.contains(&key.type_index);
+                    let is_wanted = key.number <= count
+                        || step.rolling.contains(&key.type_index)
+                        || self.one_offs == Some(key.type_index);
                     assert!(is_wanted, "{key:?} runs, and there shall be {count}");
                     assert!(!slot.is_ready() || life.pulse.is_ready(step.now), "{key:?} {phase:?}: {life:?}");
                     assert!(slot.is_ready() || !life.pulse.said_ready(), "{key:?} {phase:?}: {life:?}");
