@@ -38,7 +38,8 @@ impl Ledger {
                 if !step.actions.iter().any(refused) && step.course == Course::Up {
                     self.accept(step, &request.verb, supervisor);
                 }
-                let at_once = request.answer == When::Accepted && request.verb != Verb::Reload;
+                let at_once = request.answer == When::Accepted
+                    && !matches!(request.verb, Verb::Reload | Verb::Deploy { .. });
                 assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
             }
             _ => {}
