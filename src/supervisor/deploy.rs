@@ -237,7 +237,7 @@ impl Supervisor {
                 type_index: *type_index,
                 edition: kind.newest_edition(),
                 member: kind.newest().clone(),
-                good: kind.way_back().unwrap_or(kind.newest_edition()),
+                good: kind.worked().unwrap_or(kind.newest_edition()),
                 count: kind.count,
                 deployed: kind.count,
                 published: kind.newest_edition(),

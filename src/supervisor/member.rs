@@ -285,7 +285,7 @@ impl Type {
         let newest = self.newest_edition();
         let mut known: BTreeSet<usize> = self.slots.iter().map(|slot| slot.edition).collect();
         // The newest may have to come back, or what works for certain.
-        known.extend(self.way_back().into_iter().chain([newest]));
+        known.extend(self.worked().into_iter().chain([newest]));
         self.editions.retain(|edition, _| known.contains(edition));
         self.supply.forget();
         self.editions.insert(newest + 1, member);
@@ -295,7 +295,9 @@ impl Type {
     pub(super) fn republish(&mut self, edition: usize) {
         if let Some(earlier) = self.editions.get(&edition).cloned() {
             // How many the files say is not a matter of what runs.
-            self.publish(Member { quantity: self.newest().quantity, ..earlier });
+            self.publish(Member { quantity: self.newest().quantity, ..earlier.clone() });
+            // While others are on their way back, it is what they go back to.
+            self.editions.insert(edition, earlier);
         }
     }
 

@@ -147,7 +147,7 @@ impl Supervisor {
     }
 
     pub(super) fn take_over(&mut self, step: &mut Step, types: Vec<Reread>, taking: Taking) -> Effects {
-        let back = |(type_index, kind): (usize, &Type)| Some((type_index, kind.way_back()?));
+        let back = |(type_index, kind): (usize, &Type)| Some((type_index, kind.worked()?));
         step.order(Action::Adopt { keep: self.types.iter().enumerate().filter_map(back).collect() });
         let mut effects = Effects::new();
         let order: Vec<usize> = types.iter().map(|reread| reread.type_index).collect();

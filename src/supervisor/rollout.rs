@@ -196,10 +196,10 @@ impl Supervisor {
             }
             Some(_) | None => next,
         };
-        let back = match kind.way_back() {
+        let back = match (back, kind.way_back(), kind.worked()) {
             // What has not proved itself is nothing to go back to.
-            Some(edition) => Back::To(edition),
-            None => back,
+            (_, Some(edition), _) | (Back::To(_), None, Some(edition)) => Back::To(edition),
+            (Back::To(_) | Back::Nowhere | Back::Away, None, _) => back,
         };
         let instances = meant.as_ref().map_or(keys.len(), BTreeSet::len);
         let instances = u32::try_from(instances).unwrap_or(u32::MAX);
@@ -304,6 +304,19 @@ impl Type {
                 ..
             } => None,
         }
+    }
+
+    /// What is known to work while new instances have not proved themselves, or are on their way back: whatever came after it
+    /// did not, and may live yet.
+    pub(super) fn worked(&self) -> Option<usize> {
+        self.way_back().or_else(|| match self.rollout.as_ref()? {
+            Rollout { purpose: Purpose::Back, outdated: Outdated::Between(good, _), .. } => Some(*good),
+            Rollout {
+                purpose: Purpose::Forward { .. } | Purpose::Back,
+                outdated: Outdated::Between(..) | Outdated::Before(..),
+                ..
+            } => None,
+        })
     }
 
     /// A slot has come from one phase to another: what is under way is looked at again, where that matters to it.

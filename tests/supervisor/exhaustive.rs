@@ -56,7 +56,7 @@ const PHASES: [&str; 18] = [
     "failed",
     "stopped",
 ];
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 26] = [
     "probed",
     "told",
     "asked",
@@ -75,6 +75,9 @@ const KINDS: [&str; 23] = [
     "stop",
     "signal",
     "reload",
+    "deploy",
+    "run",
+    "recorded",
     "shutdown",
     "settle",
     "reread",
@@ -113,6 +116,9 @@ fn every_history_of_a_small_formation_keeps_the_rules_and_every_cell_is_reached(
     }
     for (members, depth) in steered() {
         search(&members, Habits::default(), Asks::Much, depth, &mut seen);
+    }
+    for (members, depth) in deployed() {
+        search(&members, Habits::default(), Asks::Deploys, depth, &mut seen);
     }
     let never: BTreeSet<_> = NEVER.map(|(goal, phase, _)| (goal, phase)).into();
     let wrong: Vec<_> = seen.goals.intersection(&never).collect();
@@ -184,6 +190,23 @@ fn steered() -> Vec<(Vec<Member>, usize)> {
     ]
 }
 
+/// What is searched with somebody who deploys, and runs commands.
+fn deployed() -> Vec<(Vec<Member>, usize)> {
+    let small = |name: &str| {
+        with(member(name, 1), |policy| {
+            policy.drain = ms(1_000);
+            policy.backoff.give_up_after = 2;
+            policy.rollout.progress_deadline = ms(1_500);
+        })
+    };
+    let never = || with(small("never"), |policy| policy.restart = Restart::Never);
+    vec![
+        (vec![small("one")], 6),
+        (vec![Member { surge: Surge::Possible, ..never() }], 6),
+        (vec![never(), small("one")], 4),
+    ]
+}
+
 /// Asked whether it has started and lives.
 fn asked(member: Member) -> Member {
     let timing = Timing { period: ms(500), failure_threshold: 2, ..Timing::default() };
@@ -195,6 +218,7 @@ fn asked(member: Member) -> Member {
 enum Asks {
     Nothing,
     Much,
+    Deploys,
 }
 
 fn search(members: &[Member], habits: Habits, asks: Asks, depth: usize, seen: &mut Seen) {
@@ -207,7 +231,7 @@ fn search(members: &[Member], habits: Habits, asks: Asks, depth: usize, seen: &m
         seen.note_goals(&state);
         if shapes.insert(shape(&state)) {
             // What cannot happen now must do no harm; where it leads is not followed.
-            for events in noise(&state).into_iter().map(|event| vec![event]).chain(reloads(members)) {
+            for events in noise(&state).into_iter().map(|event| vec![event]).chain(reloads(&state, members)) {
                 let mut core = state.core.clone();
                 for event in events {
                     seen.note_event(&state, &event);
@@ -218,7 +242,7 @@ fn search(members: &[Member], habits: Habits, asks: Asks, depth: usize, seen: &m
         if steps == depth || state.core.is_over() {
             continue;
         }
-        for next in successors(&state, asks, seen) {
+        for next in successors(&state, members, asks, seen) {
             if known.insert(key(&next)) {
                 frontier.push_back((next, steps + 1));
             }
@@ -227,9 +251,13 @@ fn search(members: &[Member], habits: Habits, asks: Asks, depth: usize, seen: &m
     seen.states += known.len();
 }
 
-fn successors(state: &State, asks: Asks, seen: &mut Seen) -> Vec<State> {
+fn successors(state: &State, members: &[Member], asks: Asks, seen: &mut Seen) -> Vec<State> {
     let mut next = Vec::new();
-    let asked = if asks == Asks::Much { requests() } else { Vec::new() };
+    let asked = match asks {
+        Asks::Nothing => Vec::new(),
+        Asks::Much => requests(),
+        Asks::Deploys => deploys(state, members),
+    };
     for event in possible(state).into_iter().chain(asked) {
         seen.note_event(state, &event);
         let mut after = state.clone();
@@ -322,18 +350,76 @@ fn requests() -> Vec<Event> {
     verbs.into_iter().map(|verb| request(verb, When::Accepted)).collect()
 }
 
+/// Somebody deploys or runs a command, and what the host answers.
+fn deploys(state: &State, members: &[Member]) -> Vec<Event> {
+    if state.core.is_recording() {
+        return vec![Event::Recorded { error: None }];
+    }
+    if !state.core.awaits_release() {
+        let stop = Verb::Stop { targets: vec!["run".parse().expect("a target")] };
+        return vec![deploy(state), request(run(), When::Accepted), request(stop, When::Accepted)];
+    }
+    let release = |names: &[&str]| {
+        let mut unknown = state.core.types();
+        let reread = |name: &&str| {
+            let known = state.core.index_of(name);
+            let type_index = known.unwrap_or_else(|| {
+                unknown += 1;
+                unknown - 1
+            });
+            let like = members.iter().find(|member| member.name.as_str() == *name);
+            let quantity = u32::from(*name != "release");
+            let member = Member {
+                release: "v2".to_owned(),
+                ..like
+                    .cloned()
+                    .unwrap_or_else(|| with(member(name, quantity), |policy| policy.drain = ms(1_000)))
+            };
+            let program = match known {
+                Some(known) if state.core.newest_member(known).release == "v2" => Program::Same,
+                Some(_) | None => Program::Changed,
+            };
+            Reread { type_index, member, program }
+        };
+        Event::Reread { types: names.iter().map(reread).collect() }
+    };
+    let own = members[0].name.as_str();
+    vec![
+        release(&[own]),
+        release(&["release", own]),
+        release(&[own, "new"]),
+        Event::Unreadable { errors: "wrong".to_owned() },
+    ]
+}
+
+/// Whoever asks while another one waits is another one.
+fn deploy(state: &State) -> Event {
+    let id = RequestId(if state.core.is_deploying() { 3 } else { 2 });
+    let verb = Verb::Deploy { release: "v2".to_owned() };
+    Event::Requested { id, request: Request { verb, answer: When::Happened } }
+}
+
+fn run() -> Verb {
+    Verb::Run { process_type: None }
+}
+
 fn request(verb: Verb, answer: When) -> Event {
     Event::Requested { id: RequestId(1), request: Request { verb, answer } }
 }
 
 /// The files read again: as they were, with another program, with other types only, and wrong.
-fn reloads(members: &[Member]) -> Vec<Vec<Event>> {
+fn reloads(state: &State, members: &[Member]) -> Vec<Vec<Event>> {
+    if state.core.is_deploying() {
+        // None is under way, and what was to be read is a release.
+        return Vec::new();
+    }
     let all = |program| {
         let reread =
             |(type_index, member): (usize, &Member)| Reread { type_index, member: member.clone(), program };
         members.iter().enumerate().map(reread).collect::<Vec<_>>()
     };
-    let other = Reread { type_index: members.len(), member: member("new", 1), program: Program::Changed };
+    let type_index = state.core.index_of("new").unwrap_or(state.core.types());
+    let other = Reread { type_index, member: member("new", 1), program: Program::Changed };
     let read = [
         Event::Reread { types: all(Program::Same) },
         Event::Reread { types: all(Program::Changed) },
@@ -348,6 +434,7 @@ fn noise(state: &State) -> Vec<Event> {
     let mut events = vec![Event::Woke, Event::ReaderGone];
     let settle = request(Verb::Settle, When::Happened);
     let signal = Verb::Signal { signal: Signal::HUP, targets: Vec::new() };
+    events.extend([deploy(state), request(run(), When::Accepted), Event::Recorded { error: None }]);
     events.extend([settle, request(signal, When::Accepted), Event::Withdrawn { ids: vec![RequestId(1)] }]);
     events.extend(requests());
     events.extend([Signal::HUP, Signal::CONT, Signal::TSTP, Signal::WINCH, Signal::PWR].map(Event::Received));

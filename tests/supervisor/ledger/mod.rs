@@ -369,6 +369,16 @@ impl Checked {
         self.ledger.deploying.is_some()
     }
 
+    /// Whether a release is being read.
+    pub(crate) fn awaits_release(&self) -> bool {
+        self.is_deploying() && self.ledger.reading
+    }
+
+    /// Whether it is being written down that a release runs.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.ledger.is_recording()
+    }
+
     /// The index of a type.
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.rules.editions.iter().position(|editions| editions[0].name.as_str() == name)

@@ -123,6 +123,9 @@ impl Ledger {
         if is_one_off {
             assert!(self.staged.contains(&edition), "{slot:?}: a command runs once");
             // What was stopped there was another one.
+            if self.place(slot).edition != edition {
+                self.place(slot).shortages = 0;
+            }
             self.place(slot).held = false;
         } else {
             let newest = self.known[&slot.type_index].last();
