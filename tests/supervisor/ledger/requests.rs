@@ -131,14 +131,14 @@ impl Ledger {
     }
 
     /// What ran before runs again: who is not alive begins with a new streak.
-    pub(super) fn begin_anew(&mut self, type_index: usize, now: Time) {
+    pub(super) fn begin_anew(&mut self, step: &Step<'_>, type_index: usize) {
         let (count, _) = self.counts.get(&type_index).copied().unwrap_or((0, Says::Plan));
         for number in 1..=count {
             let key = SlotKey { type_index, number };
             let place = *self.place(key);
             // Who is started in the same step is so after it.
-            let lives = |life: &super::Life| life.stage != Stage::Ordered || life.since < now;
-            let lives = self.lives.get(&key).is_some_and(lives);
+            let is_started = |action: &Action| matches!(action, Action::Spawn { slot, .. } if *slot == key);
+            let lives = self.lives.contains_key(&key) && !step.actions.iter().any(is_started);
             if !place.held && place.verdict != Some(Rest::Completed) && !lives {
                 self.raise(key);
             }

@@ -499,7 +499,7 @@ impl Ledger {
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         for action in step.actions {
             if let Action::Revert { type_index, .. } = action {
-                self.begin_anew(*type_index, step.now);
+                self.begin_anew(step, *type_index);
             }
         }
         self.check_rollouts(step);
