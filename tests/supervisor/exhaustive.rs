@@ -202,7 +202,7 @@ fn deployed() -> Vec<(Vec<Member>, usize)> {
     let never = || with(small("never"), |policy| policy.restart = Restart::Never);
     vec![
         (vec![small("one")], 6),
-        (vec![Member { surge: Surge::Possible, ..never() }], 6),
+        (vec![Member { surge: Surge::Possible, ..never() }], 5),
         (vec![never(), small("one")], 4),
     ]
 }
