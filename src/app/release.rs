@@ -113,11 +113,13 @@ impl Release {
         environment
     }
 
-    /// What a one-off command gets; with a type, that type's variables and the PORT of its first slot.
+    /// What a one-off command gets: that of the app and which release it is; with a type, that type's variables and the PORT
+    /// of its first slot.
     #[must_use]
     pub fn one_off_environment(&self, process_type: Option<&ProcessType>) -> Environment {
         let environment = process_type.map_or(&self.environment, |process_type| &process_type.environment);
         let mut environment = self.at_root(environment.clone());
+        environment.set("SUPERVISE_RELEASE_ID", &self.fingerprint, Origin::Injected);
         if let Some(port) = process_type.and_then(|process_type| process_type.port) {
             environment.set("PORT", port.to_string(), Origin::Injected);
         }

@@ -82,12 +82,12 @@ fn what_is_not_found_is_127_and_what_cannot_be_executed_126() {
 #[test]
 fn it_runs_at_the_root_with_the_environment_of_the_app_alone() {
     Test::new("run -f app/Procfile sh -c")
-        .argument("pwd; printenv PWD; env | grep -c ^SUPERVISE_; printenv PORT")
+        .argument("pwd; printenv PWD; env | grep ^SUPERVISE_; printenv PORT")
         .file("app/Procfile", "web: x")
         .file("app/.env", "PWD=/elsewhere\nSUPERVISE_LOG=x")
         .variable("SUPERVISE_LOG", "debug")
         .variable("SUPERVISE_INSTANCE", "an outer one")
-        .stdout("[DIR]/app\n[DIR]/app\n0\n")
+        .stdout("[DIR]/app\n[DIR]/app\nSUPERVISE_RELEASE_ID=dev\n")
         .code(1)
         .run();
 }
