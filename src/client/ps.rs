@@ -99,10 +99,10 @@ fn table(status: &Status, paint: Paint) -> String {
         return tabulate(HEADINGS, STATE, rows.collect(), paint);
     }
     let rows = processes.into_iter().map(|process| Row {
-        cells: beside_release(process.release.clone(), row(process)),
+        cells: beside_release(process.release.clone(), &row(process)),
         color: color(process),
     });
-    let headings = beside_release("RELEASE", HEADINGS);
+    let headings = beside_release("RELEASE", &HEADINGS);
     tabulate(headings, STATE + 1, rows.collect(), paint)
 }
 
@@ -110,7 +110,7 @@ fn table(status: &Status, paint: Paint) -> String {
 const DIRECTORY: &str = "dev";
 
 /// The release stands behind the name.
-fn beside_release<T: Clone>(release: T, cells: [T; COLUMNS]) -> [T; COLUMNS + 1] {
+fn beside_release<T: Clone>(release: T, cells: &[T; COLUMNS]) -> [T; COLUMNS + 1] {
     std::array::from_fn(|column| match column {
         0 => cells[0].clone(),
         1 => release.clone(),

@@ -91,7 +91,7 @@ impl Notice {
                         facts.extend([("reason", json!("unusable")), ("errors", json!(errors))]);
                     }
                     NotDeployed::Phase { slot } => {
-                        facts.extend([("reason", json!("release_phase")), ("slot", json!(slot.to_string()))])
+                        facts.extend([("reason", json!("release_phase")), ("slot", json!(slot.to_string()))]);
                     }
                     NotDeployed::TurnedBack { process_type, reason, back } => facts.extend([
                         ("reason", json!("turned_back")),
