@@ -275,21 +275,8 @@ pub(super) fn read(resource: Resource, query: &str, body: &[u8]) -> Result<Wante
             request(Verb::Deploy { release }, wait, &mut query)?
         }
         Resource::Run => {
-            let RunBody { command, process_type, wait } = json(body)?;
-            let command = match (command, process_type) {
-                (Some(words), None) if words.is_empty() => {
-                    return Err(Fault::bad_request("`command`: the words of a command; there are none"));
-                }
-                (Some(words), None) if words.iter().any(|word| word.contains('\0')) => {
-                    return Err(Fault::bad_request("`command`: no word can have a NUL"));
-                }
-                (Some(words), None) => OneOff::Words(words.into_iter().map(String::into_bytes).collect()),
-                (None, Some(process_type)) => OneOff::Of(process_type),
-                (Some(_), Some(_)) | (None, None) => {
-                    let message = "name a `command`, as a list of words, or a `type`, whose command runs";
-                    return Err(Fault::bad_request(message));
-                }
-            };
+            let RunBody { command, process_type, wait } = run_body(body)?;
+            let command = one_off(command, process_type)?;
             Wanted::Run { command, answer: when(wait, &mut query)? }
         }
         Resource::Shutdown => {
@@ -453,6 +440,29 @@ impl<'de> Deserialize<'de> for Count {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// What serde says would quote a word, which may be a secret.
+fn run_body(body: &[u8]) -> Result<RunBody, Fault> {
+    let shape = "the body: `command`, a list of texts, or `type`, a process type; and `wait`";
+    json(body).map_err(|_| Fault::bad_request(shape))
+}
+
+fn one_off(command: Option<Vec<String>>, process_type: Option<TypeName>) -> Result<OneOff, Fault> {
+    match (command, process_type) {
+        (Some(words), None) if words.is_empty() => {
+            Err(Fault::bad_request("`command`: the words of a command; there are none"))
+        }
+        (Some(words), None) if words.iter().any(|word| word.contains('\0')) => {
+            Err(Fault::bad_request("`command`: no word can have a NUL"))
+        }
+        (Some(words), None) => Ok(OneOff::Words(words.into_iter().map(String::into_bytes).collect())),
+        (None, Some(process_type)) => Ok(OneOff::Of(process_type)),
+        (Some(_), Some(_)) | (None, None) => {
+            let message = "name a `command`, as a list of words, or a `type`, whose command runs";
+            Err(Fault::bad_request(message))
+        }
     }
 }
 
