@@ -196,16 +196,24 @@ impl Store {
     /// # Errors
     /// It is gone; or it was not copied, and is another one now.
     pub fn examine(&self, kept: &Kept) -> Result<Vec<PathBuf>, Trouble> {
-        let root = self.root(&kept.record.build);
-        if !root.is_dir() {
-            let reason =
-                format!("the build of {} is gone: {} is no directory", kept.number(), root.display());
-            return Err(Trouble::Gone(reason));
-        }
+        let root = self.standing_build(kept)?;
         match kept.build_list() {
             Some(list) => build::altered(&root, list),
             None => git::expect(&root, &kept.record.build.digest, kept.number()).map(|()| Vec::new()),
         }
+    }
+
+    /// Where the build of a release is, and that it is there; whether it is what it was is not looked at.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn standing_build(&self, kept: &Kept) -> Result<PathBuf, Trouble> {
+        let root = self.root(&kept.record.build);
+        if root.is_dir() {
+            return Ok(root);
+        }
+        let reason = format!("the build of {} is gone: {} is no directory", kept.number(), root.display());
+        Err(Trouble::Gone(reason))
     }
 
     /// The numbers there are, in order.
