@@ -164,6 +164,13 @@ impl Editions {
         candidate.sockets
     }
 
+    /// The releases of these editions, a type and its number each.
+    pub(super) fn releases(&self, lived_by: &BTreeSet<(usize, usize)>) -> BTreeSet<String> {
+        let editions =
+            lived_by.iter().filter_map(|(type_index, edition)| self.types[*type_index].get(edition));
+        editions.map(|edition| edition.release.id.clone()).collect()
+    }
+
     /// A command that is to run once in the formation as it is now; `None` where there is no such type.
     pub(super) fn one_off(&self, command: &OneOff) -> Option<Rc<Edition>> {
         let newest = |type_index: &usize| self.types[*type_index].values().next_back();
@@ -222,7 +229,7 @@ impl Edition {
         let ProcessType { command, environment, limits, confinement, policy, needs, .. } =
             self.process_type.clone();
         let once = ProcessType::once(command, environment);
-        let process_type = ProcessType { limits, confinement, policy, needs, ..once };
+        let process_type = ProcessType { policy, limits, confinement, needs, ..once };
         Edition::new(process_type, &self.root, &self.release)
     }
 

@@ -241,6 +241,7 @@ impl Host {
             Action::Discard => {
                 self.candidate = None;
                 self.releases.discard();
+                self.let_go_of_releases();
             }
             Action::Reserve { type_index } => self.editions.reserve(type_index),
             Action::Stage { type_index, edition, staged } => self.stage(type_index, edition, staged),
@@ -253,6 +254,7 @@ impl Host {
                 if let Err(error) = self.releases.record() {
                     inbox.push_back(Event::Recorded { error: Some(error) });
                 }
+                self.let_go_of_releases();
             }
             Action::Reply { id, answer } => {
                 self.one_offs.remove(&id);
@@ -344,6 +346,13 @@ impl Host {
         self.killed.remove(&instance);
         self.family.forget(instance);
         self.close_unused_sockets();
+        self.let_go_of_releases();
+    }
+
+    /// Whoever prunes may remove the releases that nobody lives by.
+    fn let_go_of_releases(&mut self) {
+        let (editions, family) = (&self.editions, &self.family);
+        self.releases.let_go(|| editions.releases(&family.editions()));
     }
 
     /// Closes the sockets on which nobody listens and nobody will.

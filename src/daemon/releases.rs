@@ -1,6 +1,7 @@
 //! The releases of the app, as far as the loop has to do with them: reading one that is to be deployed, holding what runs, and
 //! writing down that it does. A disk may take its time: each of these has a thread of its own, and its answer is a fact.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -24,6 +25,8 @@ pub(super) struct Releases {
     running: Option<Running>,
     /// What was read, and does not run everywhere yet.
     next: Option<Running>,
+    /// What is neither of the two any more, as long as somebody may still live by it.
+    earlier: Vec<Running>,
     facts: mpsc::Sender<Fact>,
 }
 
@@ -58,7 +61,7 @@ impl Releases {
         running: Option<Running>,
         facts: mpsc::Sender<Fact>,
     ) -> Releases {
-        Releases { inputs, state, running, next: None, facts }
+        Releases { inputs, state, running, next: None, earlier: Vec::new(), facts }
     }
 
     /// What a reload reads again; not the files of a release, which nothing changes.
@@ -92,24 +95,32 @@ impl Releases {
         thread.map(drop).map_err(|error| format!("no thread to read the release: {error}"))
     }
 
-    /// It was read; nothing holds what was read before it.
+    /// It was read, and what was read before it is held only where somebody lives by that.
     pub(super) fn prepared(&mut self, prepared: Prepared) -> Release {
-        self.next = Some(prepared.running);
+        self.earlier.extend(self.next.replace(prepared.running));
         prepared.release
     }
 
     /// What was read does not come to run.
     pub(super) fn discard(&mut self) {
-        self.next = None;
+        self.earlier.extend(self.next.take());
     }
 
-    /// Writes down that what was read runs everywhere, and holds nothing else from now on; the answer is [`Fact::Recorded`].
+    /// Lets go of what nobody lives by any more, where these are the releases that somebody lives by.
+    pub(super) fn let_go(&mut self, lived_by: impl FnOnce() -> BTreeSet<String>) {
+        if !self.earlier.is_empty() {
+            let lived_by = lived_by();
+            self.earlier.retain(|running| lived_by.contains(&running.number.to_string()));
+        }
+    }
+
+    /// Writes down that what was read runs everywhere; the answer is [`Fact::Recorded`].
     ///
     /// # Errors
     /// There is no thread to do it.
     pub(super) fn record(&mut self) -> Result<(), String> {
         if let Some(next) = self.next.take() {
-            self.running = Some(next);
+            self.earlier.extend(self.running.replace(next));
         }
         self.write_down(Why::Deployed)
     }
@@ -143,6 +154,7 @@ fn prepare(store: Store, name: &str, inputs: Inputs) -> Result<Prepared, Trouble
     let number = kept.number();
     let hold = Arc::new(store.hold(number)?);
     // Whether its build is what it was is found out by who asks for it: that may start git, and every child here is ours.
+    store.standing_build(&kept)?;
     let release = app::plan(&store.inputs(&kept, inputs))?;
     Ok(Prepared { release, running: Running { store, number, hold } })
 }

@@ -56,6 +56,7 @@ impl Host {
         match prepared {
             Ok(prepared) => {
                 let release = self.releases.prepared(prepared);
+                self.let_go_of_releases();
                 self.planned(Ok(release))
             }
             Err(errors) => Event::Unreadable { errors },
@@ -68,9 +69,9 @@ impl Host {
             Why::Deployed => Some(Event::Recorded { error }),
             Why::Started => {
                 let release = number.to_string();
-                error.into_iter().for_each(|error| {
-                    self.stream.notice(Notice::NotRecorded { release: release.clone(), error });
-                });
+                if let Some(error) = error {
+                    self.stream.notice(Notice::NotRecorded { release, error });
+                }
                 None
             }
         }
