@@ -101,7 +101,9 @@ pub enum Control {
     Reload(ReloadArgs),
     /// Change everything that runs to another release
     #[command(
-        after_help = "The type `release` of the new one runs first, once; where it fails nothing else is touched. Then every         type is replaced by the rules of its `rollout`, and where one does not work all come back to what ran before. With         --wait it is shown how that goes on, and 1 is returned where it was turned back.\n\n\
+        after_help = "The type `release` of the new one runs first, once; where it fails nothing else is touched. \
+        Then every type is replaced by the rules of its `rollout`, and where one does not work all come back to what \
+        ran before. With --wait it is shown how that goes on, and 1 is returned where it was turned back.\n\n\
         Examples:\n  \
         supervise deploy v4\n  \
         supervise deploy --wait v4"
@@ -237,7 +239,7 @@ pub struct ReloadArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DeployArgs {
     /// Which one: v4
-    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::releases))]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::numbers))]
     pub release: Number,
     /// Where it is kept.
     #[command(flatten)]
@@ -251,7 +253,7 @@ pub struct DeployArgs {
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
     /// Which one [default: the last one that worked before the current one]
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", add = ArgValueCompleter::new(offers::numbers))]
     pub release: Option<Number>,
     /// Where it is kept.
     #[command(flatten)]

@@ -8,6 +8,7 @@ use clap_complete::engine::CompletionCandidate;
 use super::{AppArgs, definition};
 use crate::api::Signal;
 use crate::client::{Whereabouts, names_of_releases, slots_and_types, types, types_of_procfile};
+use crate::store::Number;
 
 /// Whom a verb can mean: types and slots.
 pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
@@ -42,10 +43,19 @@ fn offer(begun: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<Completi
 
 /// The releases there are.
 pub(super) fn releases(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, known_releases())
+}
+
+/// The same where only a number names one: `v3`.
+pub(super) fn numbers(begun: &OsStr) -> Vec<CompletionCandidate> {
+    offer(begun, known_releases().into_iter().filter(|name| name.parse::<Number>().is_ok()))
+}
+
+fn known_releases() -> Vec<String> {
     let line: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").collect();
     let state = line.iter().position(|word| word == "--state").and_then(|at| line.get(at + 1)).cloned();
     let state = state.or_else(|| std::env::var_os("SUPERVISE_STATE").filter(|state| !state.is_empty()));
-    offer(begun, names_of_releases(&whereabouts().inputs, state.as_deref().map(Path::new)))
+    names_of_releases(&whereabouts().inputs, state.as_deref().map(Path::new))
 }
 
 /// What the line says so far about where the app is: `-f FILE`, `--socket PATH`. The shell gives it to us behind `--`.

@@ -98,8 +98,8 @@ fn verbs_flags_and_words_are_offered() {
     offers("supervise release d", test.directory(), &["diff"]);
     offers("supervise release create --requ", test.directory(), &["--require-clean"]);
     offers("supervise start --rel", test.directory(), &["--release"]);
-    // What is refused is not offered.
-    offers("supervise roll", test.directory(), &[]);
+    offers("supervise roll", test.directory(), &["rollback"]);
+    offers("supervise dep", test.directory(), &["deploy"]);
 }
 
 #[test]
@@ -115,6 +115,8 @@ fn releases_come_from_where_they_are_kept() {
     }
     offers("supervise start --state s --release v", test.directory(), &["v1", "v2"]);
     offers("supervise release diff --state s v1 c", test.directory(), &["current"]);
+    offers("supervise deploy --state s ", test.directory(), &["v1", "v2"]);
+    offers("supervise rollback --state s v", test.directory(), &["v1", "v2"]);
     offers("supervise release show --state nowhere ", test.directory(), &[]);
 }
 
