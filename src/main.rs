@@ -126,8 +126,17 @@ fn run_once(run: &RunArgs, inputs: Inputs, whereabouts: &Whereabouts) -> io::Res
         return Ok(client::run_detached(whereabouts, &run.command, &mut stdout(), &mut stderr()));
     }
     let mut which = run.which.clone();
-    if which.release.is_none() && client::runs_a_release(whereabouts) {
-        which.release = Some("current".to_owned());
+    if which.release.is_none() {
+        which.release = client::release_that_runs(whereabouts);
+        if let (Some(release), Some(flag)) = (&which.release, &run.changes_config) {
+            // Where stderr is gone there is nobody to tell, and it is wrong all the same.
+            let _ = writeln!(
+                stderr(),
+                "error: `{flag}` has no part in the release `{release}`, which runs and has a config and a spec of its own\n  \
+                 help: `--socket none` runs the command in what is here"
+            );
+            return Ok(BAD_INPUT);
+        }
     }
     of_release(&which, inputs, |inputs| client::run(&inputs, &run.command, &mut stderr()))
 }

@@ -186,7 +186,7 @@ struct Sides<'m> {
     after: &'m ArgMatches,
 }
 
-fn typed(matches: &ArgMatches, id: &str) -> bool {
+pub(super) fn typed(matches: &ArgMatches, id: &str) -> bool {
     // A flag that the verb does not have was not typed after it.
     matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
 }

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
-use self::app::{Part, with_app_flags};
+use self::app::{Part, typed, with_app_flags};
 use self::unknown::explain_unknown_verb;
 use crate::app::Inputs;
 use crate::client::{Shell, Whereabouts};
@@ -101,8 +101,10 @@ pub enum Command {
 /// `run`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Where a supervisor runs a release of the app, it is that release; else what is here. Flags of ours stand before CMD; what follows it belongs to it. The exit code is the command's: \
-    127 if it is not found, 126 if it cannot be executed.\n\n\
+    after_help = "Where a supervisor runs a release of the app, it is that release; else what is here. Flags of ours \
+    stand before CMD; what follows it belongs to it. The exit code is the command's: 127 if it is not found, 126 if it \
+    cannot be executed. With --detach the supervisor has the environment, and it runs until it ends, is stopped \
+    (supervise stop run.1), or the supervisor ends.\n\n\
     Examples:\n  \
     supervise run rake db:migrate\n  \
     supervise run -e staging.env -- printenv DATABASE_URL\n  \
@@ -120,6 +122,9 @@ pub struct RunArgs {
     /// Which release, where it is not what runs, or what is here.
     #[command(flatten)]
     pub which: WhichArgs,
+    /// The first of the flags given here that change the config: `--env`.
+    #[arg(skip)]
+    pub changes_config: Option<String>,
 }
 
 /// `config`.
@@ -180,6 +185,19 @@ impl Cli {
                 }
                 None => AppArgs::merged(&mut command, &matches, verb, after)?,
             };
+            if let Command::Run(run) = &mut cli.command {
+                // What a variable says is for whoever it means something to.
+                let given = |id: &&&str| typed(&matches, id) || typed(after, id);
+                let flag = |id: &&str| format!("--{}", id.replace('_', "-"));
+                run.changes_config = CONFIG.iter().find(given).map(flag);
+                let meaningless = CONFIG.iter().chain(&PORTS).find(given).map(flag);
+                if let (true, Some(flag)) = (run.detach, meaningless) {
+                    let message = format!(
+                        "`{flag}` means nothing with `--detach`: the supervisor runs the command, in the environment that it has"
+                    );
+                    return Err(command.error(ErrorKind::ArgumentConflict, message));
+                }
+            }
         }
         cli.refuse_what_a_release_says(&mut command)?;
         if let Command::Man(ManArgs { verb: Some(verb) }) = &cli.command
@@ -246,6 +264,12 @@ impl Cli {
         Whereabouts { socket: self.app.socket.clone(), inputs: self.inputs(environment) }
     }
 }
+
+/// The flags that change the config, by their ids.
+const CONFIG: [&str; 4] = ["env", "env_expand", "env_override", "spec"];
+
+/// The flags that say who gets which PORT, by their ids.
+const PORTS: [&str; 3] = ["port", "port_step", "no_port"];
 
 /// Reads one of a few words as the value that it stands for.
 fn words<T: Copy + Send + Sync + 'static>(

@@ -45,7 +45,7 @@ pub use ps::{Shape, ps};
 pub use release::{Chosen, choose, create, diff, names_of_releases, prune, releases, rollback, show, tell};
 pub use reload::reload;
 pub use restart::restart;
-pub use run::{run, run_detached, runs_a_release};
+pub use run::{release_that_runs, run, run_detached};
 pub use scale::scale;
 pub use services::services;
 pub use shutdown::shutdown;

@@ -2,6 +2,7 @@
 //!
 //! We become the command: its exit code, its signals and its terminal need no help of ours.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -80,14 +81,22 @@ pub fn run_detached(
     conclude(ask(), err)
 }
 
-/// Whether a supervisor of the app runs one of its releases.
+/// The release of the app that a supervisor runs; while one changes to another, the one that has completed.
 #[must_use]
-pub fn runs_a_release(whereabouts: &Whereabouts) -> bool {
+pub fn release_that_runs(whereabouts: &Whereabouts) -> Option<String> {
     let ask = || -> Result<Status, Trouble> {
         Connection::open(whereabouts).and_then(|mut connection| read(&connection.get("/v1/processes")?))
     };
     // Where nobody answers there is nobody whose release it could be.
-    ask().is_ok_and(|status| status.processes.iter().any(|process| process.release.parse::<Number>().is_ok()))
+    let status = ask().ok()?;
+    // A command that runs once may have been there before a deploy.
+    let formation = status.processes.iter().filter(|process| process.process_type.as_str() != "run");
+    let releases: BTreeSet<&str> = formation.map(|process| process.release.as_str()).collect();
+    match Vec::from_iter(releases).as_slice() {
+        [] => None,
+        [only] => only.parse::<Number>().ok().map(|number| number.to_string()),
+        [_, _, ..] => Some("current".to_owned()),
+    }
 }
 
 /// What is executed, and with what.

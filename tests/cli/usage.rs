@@ -2,7 +2,7 @@
 
 use super::test::Test;
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 21] = [
     "start",
     "check",
     "run",
@@ -19,6 +19,8 @@ const VERBS: [&str; 19] = [
     "events",
     "health",
     "reload",
+    "deploy",
+    "rollback",
     "shutdown",
     "completions",
     "man",
@@ -69,7 +71,7 @@ fn a_slip_is_recognised() {
         .stderr(
             "error: there is no command `reslart`\n  help: did you mean `restart`? the commands are: `start`, \
              `check`, `run`, `config`, `release`, `releases`, `ps`, `services`, `scale`, `restart`, `stop`, `signal`, `logs`, `events`, `health`, \
-             `reload`, `shutdown`, `completions`, `man`\n\n\
+             `reload`, `deploy`, `rollback`, `shutdown`, `completions`, `man`\n\n\
              Usage: supervise [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
         )
         .run();
@@ -82,12 +84,29 @@ fn a_slip_is_recognised() {
 }
 
 #[test]
-fn what_belongs_to_a_later_version_is_refused_by_name() {
-    for verb in ["deploy", "rollback"] {
-        let said = format!("error: `{verb}` is not in this version");
-        Test::new(verb).code(2).stderr_says(&[&said]).run();
-        Test::new(&format!("{verb} --json -x web")).code(2).stderr_says(&[&said]).run();
+fn what_a_release_is_called_is_known_before_anybody_is_asked() {
+    Test::new("deploy").code(2).stderr_says(&["<RELEASE>"]).run();
+    for line in ["deploy web", "deploy v0", "rollback web"] {
+        Test::new(line).code(2).stderr_says(&["invalid value", "RELEASE"]).run();
     }
+    for line in ["deploy v1", "rollback", "run --detach true"] {
+        Test::new(line).procfile("web: x").code(1).stderr_says(&["error: no supervisor"]).run();
+    }
+}
+
+#[test]
+fn what_would_change_the_config_means_nothing_to_a_command_under_the_supervisor() {
+    for flag in ["-e x", "--env-expand", "--env-override", "--spec x", "-p 80", "--port-step 1", "--no-port"]
+    {
+        for line in [format!("run {flag} --detach true"), format!("{flag} run -D true")] {
+            let said = "means nothing with `--detach`: the supervisor runs the command";
+            Test::new(&line).procfile("web: x").code(2).stderr_says(&[said]).run();
+        }
+    }
+    // A variable is for whoever it means something to.
+    let mut test = Test::new("run --detach true").procfile("web: x").variable("SUPERVISE_ENV", "x");
+    test = test.code(1);
+    test.stderr_says(&["error: no supervisor"]).run();
 }
 
 #[test]
