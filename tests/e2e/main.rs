@@ -19,6 +19,7 @@ mod listen;
 mod orphans;
 mod pid1;
 mod platform;
+mod releases;
 mod replay;
 mod resources;
 mod restart;

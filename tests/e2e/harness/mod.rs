@@ -22,7 +22,7 @@ pub(crate) use processes::{
     resident_kib, send, state, zombies_of,
 };
 pub(crate) use run::Run;
-pub(crate) use supervise::{Setup, Stdout, Supervise};
+pub(crate) use supervise::{Setup, Stdout, Supervise, open_terminal};
 pub(crate) use transcript::Transcript;
 
 /// How long anything may take before a test gives up: far more than it needs on a busy machine.

@@ -255,7 +255,7 @@ impl Supervise {
 
 /// Both sides of a new terminal. Unlike those of openpty(3) they are closed by exec: as long as a supervisor has our
 /// side, we cannot hang up.
-fn open_terminal() -> nix::Result<(File, OwnedFd)> {
+pub(crate) fn open_terminal() -> nix::Result<(File, OwnedFd)> {
     let ours = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
