@@ -84,6 +84,8 @@ fn every_flag_is_in_the_help_and_in_the_table() {
         "events",
         "health",
         "reload",
+        "deploy",
+        "rollback",
         "shutdown",
         "completions",
         "man",
@@ -97,18 +99,6 @@ fn every_flag_is_in_the_help_and_in_the_table() {
     let rows = section.lines().filter(|line| line.starts_with("| `-"));
     let table: Vec<&str> = rows.filter_map(|line| line.split(" | ").next()).collect();
     assert_eq!(long_flags(&table.join("\n")), helped);
-}
-
-#[test]
-fn what_it_calls_later_is_refused_by_name() {
-    let project = project();
-    let section = section("Not in this version");
-    let verbs = section.split('`').skip(1).step_by(2).filter(|word| !word.starts_with('-'));
-    for verb in verbs {
-        let (code, _, stderr) = supervise(&project, &[verb]);
-        assert_eq!(code, Some(2), "{verb}");
-        assert!(stderr.contains(&format!("`{verb}` is not in this version")), "{verb}: {stderr}");
-    }
 }
 
 #[test]
