@@ -31,14 +31,14 @@ impl Supervisor {
                 self.types[type_index].newest().policy.clone()
             }
         };
-        let member = one_off(self.release().to_owned(), policy);
+        let member = one_off(self.release().to_owned(), &policy);
         Ok(self.start_one_off(step, member, Staged::Asked(id)))
     }
 
     /// The command of a type of a release that was read and does not hold yet.
     pub(super) fn rehearse(&mut self, step: &mut Step, member: &Member) -> SlotKey {
         let needs = member.needs.clone();
-        let member = Member { needs, ..one_off(member.release.clone(), member.policy.clone()) };
+        let member = Member { needs, ..one_off(member.release.clone(), &member.policy) };
         self.start_one_off(step, member, Staged::ReleasePhase)
     }
 
@@ -54,7 +54,7 @@ impl Supervisor {
             return type_index;
         }
         let type_index = self.types.len();
-        let nothing = one_off(self.release().to_owned(), Policy::default());
+        let nothing = one_off(self.release().to_owned(), &Policy::default());
         let mut kind = Type::new(nothing, Record::Ran, step.now);
         kind.standing = Standing::OneOffs;
         self.types.push(kind);
@@ -88,13 +88,13 @@ impl Supervisor {
     }
 }
 
-fn one_off(release: String, policy: Policy) -> Member {
+fn one_off(release: String, policy: &Policy) -> Member {
     Member {
         name: TypeName::one_off(),
         release,
         quantity: 0,
         max: None,
-        policy: Policy { restart: Restart::Never, essential: false, ..policy },
+        policy: Policy { restart: Restart::Never, essential: false, ..policy.clone() },
         after: Vec::new(),
         first_port: None,
         surge: Surge::Possible,

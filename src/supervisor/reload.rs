@@ -185,7 +185,7 @@ impl Supervisor {
                 }
                 match (standing, program) {
                     (Standing::Removed | Standing::OneOffs, Program::Same | Program::Changed) => {
-                        added.push(name)
+                        added.push(name);
                     }
                     (Standing::Listed, Program::Same) => {}
                     (Standing::Listed, Program::Changed) => {

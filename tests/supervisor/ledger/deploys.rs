@@ -97,7 +97,7 @@ impl Ledger {
                     self.deploying = Some(Deploying { release: release.clone(), stage: Stage::Reading });
                 }
                 Action::Reread => {
-                    assert!(self.deploying.is_none(), "no file is read while a release is deployed")
+                    assert!(self.deploying.is_none(), "no file is read while a release is deployed");
                 }
                 Action::Reserve { type_index } => {
                     assert_eq!(self.one_offs.replace(*type_index), None, "one type is for commands");
@@ -115,10 +115,8 @@ impl Ledger {
                     }
                 }
                 Action::Adopt { .. } => self.begin_rolling(step),
-                Action::Discard => {
-                    if self.candidate.take().is_none() {
-                        assert!(matches!(step.event, Event::Reread { .. }), "what was read is discarded");
-                    }
+                Action::Discard if self.candidate.take().is_none() => {
+                    assert!(matches!(step.event, Event::Reread { .. }), "what was read is discarded");
                 }
                 Action::Record { release } => {
                     let deploying = self.deploying.as_mut().expect("what is deployed is recorded");
@@ -138,7 +136,7 @@ impl Ledger {
         match stage {
             Stage::Reading => assert!(!has_phase, "its release phase comes first"),
             Stage::Phase { ended, .. } => {
-                assert_eq!(*ended, Some(ExitStatus::Code(0)), "its release phase ends well")
+                assert_eq!(*ended, Some(ExitStatus::Code(0)), "its release phase ends well");
             }
             Stage::Rolling(_) | Stage::Recording => panic!("adopted twice"),
         }

@@ -26,23 +26,20 @@ impl Ledger {
 
     /// What comes of a request or of a reload.
     pub(super) fn note_request(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
-        match step.event {
-            Event::Requested { id, request } => {
-                // What it led to may have begun the end, and then nobody is told that it was done.
-                let refused = |action: &Action| match action {
-                    Action::Reply { id: other, answer: Err(refusal) } => {
-                        other == id && *refusal != Refusal::ShuttingDown
-                    }
-                    _other => false,
-                };
-                if !step.actions.iter().any(refused) && step.course == Course::Up {
-                    self.accept(step, &request.verb, supervisor);
+        if let Event::Requested { id, request } = step.event {
+            // What it led to may have begun the end, and then nobody is told that it was done.
+            let refused = |action: &Action| match action {
+                Action::Reply { id: other, answer: Err(refusal) } => {
+                    other == id && *refusal != Refusal::ShuttingDown
                 }
-                let at_once = request.answer == When::Accepted
-                    && !matches!(request.verb, Verb::Reload | Verb::Deploy { .. });
-                assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
+                _other => false,
+            };
+            if !step.actions.iter().any(refused) && step.course == Course::Up {
+                self.accept(step, &request.verb, supervisor);
             }
-            _ => {}
+            let at_once = request.answer == When::Accepted
+                && !matches!(request.verb, Verb::Reload | Verb::Deploy { .. });
+            assert!(!at_once || !self.asked.contains(id), "{request:?} is answered at once");
         }
         if step.actions.iter().any(|action| matches!(action, Action::Adopt { .. })) {
             let types = self.candidate.take().expect("adopted is what was read and not discarded");
