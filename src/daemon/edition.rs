@@ -48,8 +48,26 @@ pub(super) struct Root {
 pub(super) struct Editions {
     types: Vec<BTreeMap<usize, Rc<Edition>>>,
     names: HashMap<TypeName, usize>,
-    /// The types of the release that holds.
+    /// The types of the release that holds; while one is being deployed, those of both.
     listed: Vec<usize>,
+    /// What they are when it is known which of both holds.
+    outcomes: Option<Outcomes>,
+}
+
+/// The types of two releases, one of which will hold.
+#[derive(Debug)]
+struct Outcomes {
+    before: Vec<usize>,
+    after: Vec<usize>,
+}
+
+/// Whether what is adopted holds for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Term {
+    /// Yes: it was read again from the files.
+    ForGood,
+    /// It is being deployed.
+    OnTrial,
 }
 
 /// A release that was read again, held against what is there.
@@ -78,7 +96,7 @@ impl Editions {
         let types: Vec<BTreeMap<usize, Rc<Edition>>> =
             editions(release)?.map(|edition| BTreeMap::from([(0, edition)])).collect();
         let names = types.iter().enumerate().map(|(index, kind)| (kind[&0].process_type.name.clone(), index));
-        Ok(Editions { names: names.collect(), listed: (0..types.len()).collect(), types })
+        Ok(Editions { names: names.collect(), listed: (0..types.len()).collect(), outcomes: None, types })
     }
 
     pub(super) fn edition(&self, type_index: usize, edition: usize) -> &Edition {
@@ -138,8 +156,21 @@ impl Editions {
 
     /// From now on what was read again holds; of what held before, what one of these lives by is kept (a type and an edition
     /// each), and what may be come back to: the newest until now. What is returned was bound for it.
-    pub(super) fn adopt(&mut self, candidate: Candidate, lived_by: &BTreeSet<(usize, usize)>) -> Sockets {
-        self.listed = candidate.editions.iter().map(|(type_index, ..)| *type_index).collect();
+    pub(super) fn adopt(
+        &mut self,
+        candidate: Candidate,
+        lived_by: &BTreeSet<(usize, usize)>,
+        term: Term,
+    ) -> Sockets {
+        let after: Vec<usize> = candidate.editions.iter().map(|(type_index, ..)| *type_index).collect();
+        let before = std::mem::replace(&mut self.listed, after.clone());
+        self.outcomes = match term {
+            Term::ForGood => None,
+            Term::OnTrial => {
+                self.listed.extend(before.iter().filter(|type_index| !after.contains(type_index)));
+                Some(Outcomes { before, after })
+            }
+        };
         for (type_index, program, edition) in candidate.editions {
             if type_index == self.types.len() {
                 self.names.insert(edition.process_type.name.clone(), type_index);
@@ -207,6 +238,20 @@ impl Editions {
         let kind = &mut self.types[type_index];
         kind.retain(|earlier, _| *earlier + ONE_OFFS > edition || lived_by.contains(&(type_index, *earlier)));
         kind.insert(edition, command);
+    }
+
+    /// What was on trial holds.
+    pub(super) fn keep(&mut self) {
+        if let Some(Outcomes { after, .. }) = self.outcomes.take() {
+            self.listed = after;
+        }
+    }
+
+    /// What was on trial does not hold.
+    pub(super) fn take_back(&mut self) {
+        if let Some(Outcomes { before, .. }) = self.outcomes.take() {
+            self.listed = before;
+        }
     }
 
     /// From now on an earlier edition holds again, as the newest.
@@ -281,7 +326,7 @@ mod tests {
     fn adopt(editions: &mut Editions, release: Release, lived_by: &[usize]) -> Program {
         let (rereads, candidate) =
             editions.compare(release, &Sockets::default()).expect("nothing is to be bound");
-        editions.adopt(candidate, &lived_by.iter().map(|edition| (0, *edition)).collect());
+        editions.adopt(candidate, &lived_by.iter().map(|edition| (0, *edition)).collect(), Term::ForGood);
         rereads[0].program
     }
 

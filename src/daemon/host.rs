@@ -30,7 +30,7 @@ use super::Fact;
 use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
-use super::edition::{Candidate, Edition, Editions};
+use super::edition::{Candidate, Edition, Editions, Term};
 use super::family::{Adoption, Family, Kin, LeaderState, Strangers};
 use super::inherited::Inherited;
 use super::kill;
@@ -229,7 +229,9 @@ impl Host {
                 if let Some(candidate) = self.candidate.take() {
                     let mut known = self.family.editions();
                     known.extend(keep);
-                    let more = self.editions.adopt(candidate, &known);
+                    let on_trial = self.releases.is_deploying();
+                    let term = if on_trial { Term::OnTrial } else { Term::ForGood };
+                    let more = self.editions.adopt(candidate, &known, term);
                     more.listening().for_each(|notice| self.stream.notice(notice));
                     self.sockets.take_in(more);
                     self.close_unused_sockets();
@@ -240,6 +242,8 @@ impl Host {
             }
             Action::Discard => {
                 self.candidate = None;
+                self.editions.take_back();
+                self.close_unused_sockets();
                 self.releases.discard();
                 self.let_go_of_releases();
             }
@@ -251,6 +255,8 @@ impl Host {
                 }
             }
             Action::Record { .. } => {
+                self.editions.keep();
+                self.close_unused_sockets();
                 if let Err(error) = self.releases.record() {
                     inbox.push_back(Event::Recorded { error: Some(error) });
                 }

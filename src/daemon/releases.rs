@@ -101,6 +101,11 @@ impl Releases {
         prepared.release
     }
 
+    /// Whether what was read is a release to be deployed.
+    pub(super) fn is_deploying(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// What was read does not come to run.
     pub(super) fn discard(&mut self) {
         self.earlier.extend(self.next.take());

@@ -97,7 +97,7 @@ pub enum Action {
         /// What may be come back to: types, and an edition of each.
         keep: Vec<(usize, usize)>,
     },
-    /// What was read again does not hold: it is forgotten.
+    /// What was read again does not hold, or does not any more: it is forgotten.
     Discard,
     /// From now on this is the index of one-off commands: types that are new follow after it.
     Reserve {

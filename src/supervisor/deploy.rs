@@ -190,7 +190,9 @@ impl Supervisor {
             Stage::Rolling { before, failed: Some(Failed { process_type, reason }) } => {
                 let back = before.release.clone();
                 self.not_deployed(step, release, NotDeployed::TurnedBack { process_type, reason, back });
-                return self.go_back_to(step, before);
+                self.go_back_to(step, before);
+                // Nobody comes back to it.
+                return step.order(Action::Discard);
             }
             Stage::Rolling { before, failed: None } if !self.any_forward(&before) => {
                 if self.judge_again(step, &before) {
@@ -217,10 +219,11 @@ impl Supervisor {
             return;
         }
         let Some(Deploy { release, began, .. }) = self.deploy.take() else { return };
-        step.announce(Notice::Deployed { release: release.clone(), took_ms: millis(step.now - began) });
+        // First, for who listens until the last word.
         if let Some(error) = error {
-            step.announce(Notice::NotRecorded { release, error });
+            step.announce(Notice::NotRecorded { release: release.clone(), error });
         }
+        step.announce(Notice::Deployed { release, took_ms: millis(step.now - began) });
         self.deploy_over(step, Ok(()));
     }
 

@@ -139,7 +139,8 @@ impl Counter {
                 let most = number("memory.max_usage_in_bytes").unwrap_or(0);
                 limit.filter(|limit| has_failed || most.saturating_add(NEAR) >= *limit)
             }
-            Scope::Machine => None,
+            // Anybody's on this machine: it may have been another one.
+            Scope::Machine => return OutOfMemory::Perhaps,
         };
         limit.map_or(OutOfMemory::Machine, |bytes| OutOfMemory::Limit { bytes })
     }
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(counter.is_some(), there);
         if let Some(mut counter) = counter {
             assert!(!counter.is_of_a_cgroup());
-            assert_eq!(counter.why(), OutOfMemory::Machine);
+            assert_eq!(counter.why(), OutOfMemory::Perhaps);
         }
     }
 }

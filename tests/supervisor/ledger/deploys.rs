@@ -115,8 +115,13 @@ impl Ledger {
                     }
                 }
                 Action::Adopt { .. } => self.begin_rolling(step),
-                Action::Discard if self.candidate.take().is_none() => {
-                    assert!(matches!(step.event, Event::Reread { .. }), "what was read is discarded");
+                Action::Discard => {
+                    let was_read =
+                        self.candidate.take().is_some() || matches!(step.event, Event::Reread { .. });
+                    let turned_back = step.notices().any(|notice| {
+                        matches!(notice, Notice::NotDeployed { why: NotDeployed::TurnedBack { .. }, .. })
+                    });
+                    assert!(was_read || turned_back, "what was read is discarded");
                 }
                 Action::Record { release } => {
                     let deploying = self.deploying.as_mut().expect("what is deployed is recorded");
@@ -213,7 +218,7 @@ impl Ledger {
     }
 
     /// Whether slots change places in this step, because their PORTs have: nobody can wait for the others then.
-    pub(super) fn changes_places(&self, step: &Step<'_>) -> bool {
+    pub(super) fn changes_places(step: &Step<'_>) -> bool {
         step.actions.iter().any(|action| match action {
             Action::Adopt { .. } => true,
             Action::Revert { type_index, .. } => {

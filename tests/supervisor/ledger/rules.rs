@@ -446,7 +446,7 @@ impl Ledger {
                 matches!(request.verb, Verb::Restart { manner: Manner::Rolling, .. })
                     && self.course == Course::Up
             }
-            _other => self.course == Course::Up && !self.changes_places(step),
+            _other => self.course == Course::Up && !Ledger::changes_places(step),
         };
         let replaced = |action: &Action| match action {
             Action::Stop { slot, target: Whom::Leader | Whom::Group, .. } => {

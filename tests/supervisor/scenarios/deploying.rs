@@ -180,7 +180,7 @@ impl Host {
                         }
                     }
                 }
-                Action::Discard => assert!(self.candidate.take().is_some(), "something was read"),
+                Action::Discard => self.candidate = None,
                 Action::Revert { type_index, edition } => {
                     let earlier = self.editions[&(type_index, edition)].clone();
                     let next = self.newest(type_index) + 1;
