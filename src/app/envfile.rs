@@ -38,7 +38,7 @@ pub(super) type Lookup<'a> = &'a dyn Fn(&str, &[Assignment]) -> Option<OsString>
 pub(super) enum Escapes<'a> {
     /// Backslashes in double quotes; with a look-up, `$NAME` and `${NAME}` outside single quotes, too.
     Usual(Option<Lookup<'a>>),
-    /// Backslashes in double quotes, `\r` among them: what [`write`] writes.
+    /// Backslashes in double quotes, `\r` among them: what [`write()`] writes.
     Kept,
 }
 
@@ -63,7 +63,7 @@ pub fn write(variables: &[(String, OsString)]) -> Vec<u8> {
     text
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 ///
 /// # Errors
 /// Somebody else wrote it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::{ExitReason, ExitStatus, LastExit, Missing, Notice, brief};
 
-use super::{Action, Outcome, Phase, SlotKey, Step, Supervisor, Time};
+use super::{Action, Outcome, Phase, SlotKey, Standing, Step, Supervisor, Time};
 
 /// What is known of the backing services of a type.
 #[derive(Clone, Debug, Default)]
@@ -59,23 +59,25 @@ impl Supply {
 }
 
 impl Supervisor {
-    /// Whether all services that a type needs have just answered.
-    pub(super) fn is_supplied(&self, now: Time, type_index: usize) -> bool {
-        let kind = &self.types[type_index];
-        kind.newest().needs.is_empty() || kind.supply.answered_until.is_some_and(|until| now < until)
+    /// Whether all services that a slot's next instance needs have just answered.
+    pub(super) fn is_supplied(&self, now: Time, key: SlotKey) -> bool {
+        let (_, member) = self.next_edition(key);
+        let answered_until = self.types[key.type_index].supply.answered_until;
+        member.needs.is_empty() || answered_until.is_some_and(|until| now < until)
     }
 
     /// A slot begins to wait for what its type needs.
     pub(super) fn await_supply(&mut self, step: &mut Step, key: SlotKey) {
-        self.ask(step, key.type_index);
+        self.ask(step, key);
         self.enter(key, Phase::Needing { since: step.now, look_at: step.now + ASK_EVERY });
     }
 
     /// A slot has waited for a while: asks again, or has had enough.
     pub(super) fn still_awaits(&mut self, step: &mut Step, key: SlotKey, since: Time) {
         let kind = &self.types[key.type_index];
+        let (_, member) = self.next_edition(key);
         let wait = |missing: &Missing| {
-            let need = kind.newest().needs.iter().find(|need| need.service == missing.service);
+            let need = member.needs.iter().find(|need| need.service == missing.service);
             need.map(|need| need.wait)
         };
         let waited = step.now - since;
@@ -95,13 +97,14 @@ impl Supervisor {
         }
         let next_wait = kind.supply.missing.iter().filter_map(wait).min();
         let patience = next_wait.map_or(ASK_EVERY, |wait| wait.saturating_sub(waited).min(ASK_EVERY));
-        self.ask(step, key.type_index);
+        self.ask(step, key);
         self.enter(key, Phase::Needing { since, look_at: step.now + patience });
     }
 
-    fn ask(&mut self, step: &mut Step, type_index: usize) {
+    fn ask(&mut self, step: &mut Step, key: SlotKey) {
+        let (edition, _) = self.next_edition(key);
+        let type_index = key.type_index;
         let kind = &mut self.types[type_index];
-        let edition = kind.newest_edition();
         match kind.supply.asking {
             Asking::No => {
                 kind.supply.asking = Asking::Of(edition);
@@ -115,10 +118,12 @@ impl Supervisor {
     pub(super) fn asked(&mut self, step: &mut Step, type_index: usize, missing: Vec<Missing>) {
         let kind = &mut self.types[type_index];
         let newest = kind.newest_edition();
-        match std::mem::take(&mut kind.supply.asking) {
-            Asking::Of(edition) if edition == newest => {}
+        match (std::mem::take(&mut kind.supply.asking), kind.standing) {
+            (Asking::Of(edition), Standing::Listed | Standing::Removed) if edition == newest => {}
+            // The one that needs something is seldom the newest of them.
+            (Asking::Of(_), Standing::OneOffs) => {}
             // What was asked is not what is needed any more. Who waits asks again.
-            Asking::Of(_) | Asking::InVain | Asking::No => return,
+            (Asking::Of(_) | Asking::InVain | Asking::No, _) => return,
         }
         let waits = |(number, slot): (u32, &super::Slot)| {
             matches!(slot.phase, Phase::Needing { .. }).then_some(SlotKey { type_index, number })

@@ -63,6 +63,18 @@ impl Supervisor {
         type_index
     }
 
+    /// The edition of a slot's next instance, and what is known of it: of a command its own, else the newest.
+    pub(super) fn next_edition(&self, key: SlotKey) -> (usize, &Member) {
+        let kind = &self.types[key.type_index];
+        match kind.standing {
+            Standing::Listed | Standing::Removed => (kind.newest_edition(), kind.newest()),
+            Standing::OneOffs => {
+                let slot = self.slot(key);
+                (slot.edition, kind.edition(slot))
+            }
+        }
+    }
+
     pub(super) fn is_one_off(&self, key: SlotKey) -> bool {
         self.one_offs == Some(key.type_index)
     }

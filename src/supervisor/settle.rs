@@ -21,7 +21,7 @@ use crate::app::{Leftovers, StopScope};
 use super::course::Course;
 use super::{
     Action, Body, CLOSEST_STARTS, Ending, Goal, Life, Phase, STARTS_PER_STEP, STUCK_AFTER, Slot, SlotKey,
-    Standing, Step, Supervisor, Whom, millis,
+    Step, Supervisor, Whom, millis,
 };
 
 impl Supervisor {
@@ -45,7 +45,7 @@ impl Supervisor {
                 }
                 if self.port_comes_free(key) {
                     self.enter(key, Phase::Pending { due: step.now + CLOSEST_STARTS });
-                } else if !self.is_supplied(step.now, key.type_index) {
+                } else if !self.is_supplied(step.now, key) {
                     self.await_supply(step, key);
                 } else {
                     self.spawn(step, key);
@@ -135,11 +135,7 @@ impl Supervisor {
 
     fn spawn(&mut self, step: &mut Step, key: SlotKey) {
         let instance = self.new_instance();
-        let kind = &self.types[key.type_index];
-        let edition = match kind.standing {
-            Standing::Listed | Standing::Removed => kind.newest_edition(),
-            Standing::OneOffs => self.slot(key).edition,
-        };
+        let (edition, _) = self.next_edition(key);
         step.starts += 1;
         step.order(Action::Spawn { slot: key, instance, edition });
         let slot = self.slot_mut(key);

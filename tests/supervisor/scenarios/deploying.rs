@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use supervise::api::{
-    Answer, Change, ExitStatus, InstanceId, Manner, Notice, Pid, Process, Refusal, Request, RequestId,
-    Signal, TypeName, Verb, When,
+    Answer, Change, ExitStatus, InstanceId, Manner, Missing, Notice, Pid, Process, Refusal, Request,
+    RequestId, Signal, TypeName, Verb, When,
 };
 use supervise::app::Restart;
 use supervise::supervisor::{
-    Action, Event, FailFast, Habits, Hangup, Member, Program, Reread, SlotKey, Staged, Supervisor, Time,
+    Action, Event, FailFast, Habits, Hangup, Member, Need, Program, Reread, SlotKey, Staged, Supervisor, Time,
 };
 
 use crate::fake_host::{member, ms, with};
@@ -34,6 +34,8 @@ struct Host {
     exit: Option<u8>,
     /// How who is asked to end does; nobody does where there is nothing.
     farewell: Option<ExitStatus>,
+    /// From then on the backing services answer.
+    services_from: Time,
 }
 
 fn of(release: &str, members: impl IntoIterator<Item = Member>) -> Vec<Member> {
@@ -65,6 +67,7 @@ impl Host {
             answers: Vec::new(),
             requests: 0,
             exit: None,
+            services_from: Time::ZERO,
             farewell: Some(ExitStatus::Signal { signal: Signal::TERM, core_dumped: false }),
         }
     }
@@ -206,6 +209,15 @@ impl Host {
                     self.facts.push_back((now, Event::Recorded { error: None }));
                 }
                 Action::Exit { code, .. } => self.exit = Some(code),
+                Action::Ask { type_index, .. } => {
+                    let missing = Missing {
+                        service: "DATABASE_URL".to_owned(),
+                        place: "postgres at db:5432".to_owned(),
+                        why: "refused".to_owned(),
+                    };
+                    let missing = if now < self.services_from { vec![missing] } else { Vec::new() };
+                    self.facts.push_back((now, Event::Asked { type_index, missing }));
+                }
                 _other => {}
             }
         }
@@ -625,4 +637,21 @@ fn who_waits_for_a_rollout_that_a_deploy_takes_back_learns_that() {
     host.pass(60_000);
     assert_eq!(code(host.answer(id)), "not_deployed");
     assert_eq!(code(host.answer(rolling)), "superseded");
+}
+
+#[test]
+fn a_command_that_comes_while_a_release_phase_waits_for_its_services_does_not_let_it_start_without_them() {
+    let needs = vec![Need { service: "DATABASE_URL".to_owned(), wait: ms(60_000) }];
+    let types = || vec![Member { needs: needs.clone(), ..phase() }, member("web", 1)];
+    let mut host = Host::new("v1", types()).keep("v2", types()).doom("run@phase@v2", 500, 0);
+    host.services_from = Time::ZERO + ms(10_000);
+    host.pass(5_000);
+    let id = host.deploy("v2");
+    host.pass(1_500);
+    host.ask(Verb::Run { process_type: None }, When::Accepted);
+    host.pass(3_000);
+    assert_eq!(host.runs(), ["web.1 running v1", "run.1 pending v2", "run.2 running v1"]);
+    host.pass(10_000);
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert_eq!(host.runs(), ["web.1 running v2", "run.2 running v1"]);
 }
