@@ -140,7 +140,8 @@ impl Supervisor {
                 slot.goal == Goal::Up && !matches!(slot.phase, Phase::Completed | Phase::Failed)
             };
             if kind.slots.get(super::index(key)).is_some_and(lives) {
-                // It was there for a while, in a rollout, and now it stays.
+                // It was there for a while, in a rollout, and now it stays: as new as any that comes.
+                kind.slots[super::index(key)].renew_streak();
             } else if (number as usize) <= kind.slots.len() {
                 kind.slots[number as usize - 1].renew();
                 // Gone or not: what lived there is on its way out.
