@@ -244,7 +244,9 @@ impl Host {
                 self.candidate = None;
                 self.editions.take_back();
                 self.close_unused_sockets();
-                self.releases.discard();
+                if let Err(error) = self.releases.discard() {
+                    tracing::warn!(error, "the release that runs is not the current one of its store");
+                }
                 self.let_go_of_releases();
             }
             Action::Reserve { type_index } => self.editions.reserve(type_index),

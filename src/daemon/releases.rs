@@ -25,9 +25,19 @@ pub(super) struct Releases {
     running: Option<Running>,
     /// What was read, and does not run everywhere yet.
     next: Option<Running>,
+    start: Start,
     /// What is neither of the two any more, as long as somebody may still live by it.
     earlier: Vec<Running>,
     facts: mpsc::Sender<Fact>,
+}
+
+/// Whether it was heard of that what we were started with runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Not yet; or it was, and is done with.
+    Told,
+    /// It was, while something else was being deployed.
+    PutOff,
 }
 
 /// A release that was read, held from now on.
@@ -61,7 +71,7 @@ impl Releases {
         running: Option<Running>,
         facts: mpsc::Sender<Fact>,
     ) -> Releases {
-        Releases { inputs, state, running, next: None, earlier: Vec::new(), facts }
+        Releases { inputs, state, running, next: None, start: Start::Told, earlier: Vec::new(), facts }
     }
 
     /// What a reload reads again; not the files of a release, which nothing changes.
@@ -106,9 +116,13 @@ impl Releases {
         self.next.is_some()
     }
 
-    /// What was read does not come to run.
-    pub(super) fn discard(&mut self) {
+    /// What was read does not come to run. What ran before is written down now, where that was put off.
+    pub(super) fn discard(&mut self) -> Result<(), String> {
         self.earlier.extend(self.next.take());
+        match std::mem::replace(&mut self.start, Start::Told) {
+            Start::Told => Ok(()),
+            Start::PutOff => self.write_down(Why::Started),
+        }
     }
 
     /// Lets go of what nobody lives by any more, where these are the releases that somebody lives by.
@@ -124,6 +138,7 @@ impl Releases {
     /// # Errors
     /// There is no thread to do it.
     pub(super) fn record(&mut self) -> Result<(), String> {
+        self.start = Start::Told;
         if let Some(next) = self.next.take() {
             self.earlier.extend(self.running.replace(next));
         }
@@ -131,12 +146,15 @@ impl Releases {
     }
 
     /// Everything runs, or has failed to, that we were started with: where it is a release, and still the one that runs, it is
-    /// written down. What does not run leaves that to another one.
-    pub(super) fn settled(&self, answer: &Answer) -> Result<(), String> {
+    /// written down. What does not run leaves that to another one. While another one is being deployed nothing is known of it:
+    /// what comes of that decides.
+    pub(super) fn settled(&mut self, answer: &Answer) -> Result<(), String> {
         match answer {
-            Ok(accepted) if self.next.is_none() && troubled(accepted).is_empty() => {
-                self.write_down(Why::Started)
+            Ok(_) if self.is_deploying() => {
+                self.start = Start::PutOff;
+                Ok(())
             }
+            Ok(accepted) if troubled(accepted).is_empty() => self.write_down(Why::Started),
             Ok(_) | Err(_) => Ok(()),
         }
     }

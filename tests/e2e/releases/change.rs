@@ -101,6 +101,25 @@ fn a_directory_changes_to_a_release_and_what_does_not_work_goes_back_to_the_dire
 }
 
 #[test]
+fn what_we_were_started_with_is_current_though_another_release_was_tried_before_it_was_known_to_run() {
+    let app = App::new("");
+    app.gate("go");
+    app.release(&format!("{WEB} sleep 1h\n"));
+    app.release(&format!("release: chaos gate {{TOP}}/go exit 3\n{WEB} sleep 1h\n"));
+    let mut run = app.project.clone().args(["--release", "v1"]).start();
+    run.event("started", "web.1");
+    // Before it has run for the second after which it counts as running.
+    app.says(&["deploy", "v2"]);
+    run.event("started", "run.1");
+    let ready = || app.says(&["ps", "--json"]).contains("\"ready\":true").then_some(());
+    eventually("web.1 ready", ready, || run.so_far().to_string());
+    app.open_gate("go");
+    run.event("not_deployed", "");
+    app.becomes_current("v1", &run);
+    run.is_stopped();
+}
+
+#[test]
 fn what_was_scaled_stays_so_types_come_and_go_and_ports_are_those_of_the_release() {
     let app = App::new("");
     app.release("web: chaos env PORT listen\nworker: chaos env PORT sleep 1h\nold: chaos sleep 1h\n");
