@@ -11,6 +11,8 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, fcntl};
+
 /// Which calls are judged, and how.
 #[derive(Clone)]
 pub(crate) struct Judge {
@@ -78,7 +80,11 @@ impl Judge {
                 judge(&notices, &rule);
             }
         });
-        Bench { socket: theirs.into(), filter: filter(&self.calls) }
+        // Above the numbers that a test may want to be open in who is started.
+        let socket = fcntl(&theirs, FcntlArg::F_DUPFD_CLOEXEC(100)).expect("descriptors are left");
+        // SAFETY: fcntl(2) has just made it, and nobody else knows it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        Bench { socket, filter: filter(&self.calls) }
     }
 }
 
