@@ -207,7 +207,8 @@ impl Supervisor {
             let vacant = Slot::vacant(kind.newest_edition());
             kind.slots.push(vacant);
         }
-        if self.slot(key).goal != Goal::Up {
+        // One that has failed for good in the way of something else would be missed for ever.
+        if self.slot(key).goal != Goal::Up || matches!(self.slot(key).phase, Phase::Failed) {
             self.slot_mut(key).renew();
             self.raise(step, key);
         }

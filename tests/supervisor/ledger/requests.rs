@@ -151,6 +151,14 @@ impl Ledger {
         let wanted: BTreeSet<SlotKey> =
             supervisor.slots().filter(|(_, slot)| slot.goal() == Goal::Up).map(|(key, _)| key).collect();
         let there: BTreeSet<SlotKey> = supervisor.slots().map(|(key, _)| key).collect();
+        let failed: BTreeSet<SlotKey> = supervisor
+            .slots()
+            .filter(|(_, slot)| matches!(slot.phase(), supervise::supervisor::Phase::Failed))
+            .map(|(key, _)| key)
+            .collect();
+        let comes_back = |key: SlotKey, place: &mut super::Place| {
+            place.verdict == Some(Rest::Failed) && !failed.contains(&key)
+        };
         let known: Vec<SlotKey> = self.places.keys().copied().filter(above).collect();
         for key in known {
             if !wanted.contains(&key) {
@@ -159,7 +167,7 @@ impl Ledger {
                     self.place(key).verdict = None;
                     self.failures.retain(|(failed, _)| *failed != key);
                 }
-            } else if self.place(key).held {
+            } else if self.place(key).held || comes_back(key, self.place(key)) {
                 self.raise(key);
             }
         }
