@@ -257,7 +257,9 @@ impl Muster {
         self.replaced += u32::from(replaced && !surges);
         self.done += u32::from(replaced || if surges { works } else { !is_up || rests });
         let is_awaited = !surges && is_up && !rests && !available;
-        self.awaited += u32::from(is_awaited && rollout.concerns(key.number, slot, wanted));
+        // On the way back whoever is away is awaited: a surge that does its work shall not leave before.
+        let matters = matches!(rollout.purpose, Purpose::Back) || rollout.concerns(key.number, slot, wanted);
+        self.awaited += u32::from(is_awaited && matters);
         match &slot.phase {
             Phase::Running { condition: Condition { readiness, .. }, .. } => {
                 if is_up && rollout.is_outdated(key.number, slot) {
