@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::api::{Refusal, Services, SlotName, Status, Target, When};
+use crate::api::{Answer as Decision, Refusal, Services, SlotName, Status, Target, When};
 use crate::stream::{Reader, What};
 
 use super::super::Fact;
@@ -87,20 +87,10 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
         }
         Wanted::Formation => Ok(json(StatusCode::OK, &status(server).await?.formation)),
         Wanted::Request(request) => {
-            let (ok, _standing) = match request.answer {
-                When::Accepted => (StatusCode::ACCEPTED, None),
-                When::Happened => (StatusCode::OK, Some(stand(server, seat)?)),
-            };
-            let answer = ask(server, |reply| Asked::Request { request, reply }).await?;
-            answer.map(|accepted| json(ok, &accepted)).map_err(|refusal| Fault::from(&refusal))
+            change(server, seat, request.answer, |reply| Asked::Request { request, reply }).await
         }
         Wanted::Run { command, answer } => {
-            let (ok, _standing) = match answer {
-                When::Accepted => (StatusCode::ACCEPTED, None),
-                When::Happened => (StatusCode::OK, Some(stand(server, seat)?)),
-            };
-            let answer = ask(server, |reply| Asked::Run { command, answer, reply }).await?;
-            answer.map(|accepted| json(ok, &accepted)).map_err(|refusal| Fault::from(&refusal))
+            change(server, seat, answer, |reply| Asked::Run { command, answer, reply }).await
         }
         Wanted::Logs { targets, last, follow } => {
             let standing = stand(server, seat)?;
@@ -111,6 +101,21 @@ async fn try_answer(server: &Server, seat: &Rc<Seat>, request: Request<Incoming>
             Ok(lines(server, What::Events, Vec::new(), last, follow, stand(server, seat)?))
         }
     }
+}
+
+/// Asks the loop for a change; who waits until it has happened has a standing place meanwhile.
+async fn change(
+    server: &Server,
+    seat: &Rc<Seat>,
+    answer: When,
+    asked: impl FnOnce(oneshot::Sender<Decision>) -> Asked,
+) -> Result<Answer, Fault> {
+    let (ok, _standing) = match answer {
+        When::Accepted => (StatusCode::ACCEPTED, None),
+        When::Happened => (StatusCode::OK, Some(stand(server, seat)?)),
+    };
+    let answer = ask(server, asked).await?;
+    answer.map(|accepted| json(ok, &accepted)).map_err(|refusal| Fault::from(&refusal))
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Fault> {
