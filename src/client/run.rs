@@ -10,13 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::app::{self, Environment, Form, Inputs, Release};
-
 use serde_json::json;
 
 use super::connection::{Connection, Trouble, Wait, Whereabouts, read};
 use super::{BAD_INPUT, conclude, effects, refuse};
-use crate::api::{Formation, Status};
+use crate::api::{Formation, Status, TypeName};
+use crate::app::{self, Environment, Form, Inputs, Release};
 use crate::store::Number;
 
 /// POSIX, Shell Command Language, 2.8.2: the command was not found.
@@ -90,7 +89,8 @@ pub fn release_that_runs(whereabouts: &Whereabouts) -> Option<String> {
     // Where nobody answers there is nobody whose release it could be.
     let status = ask().ok()?;
     // A command that runs once may have been there before a deploy.
-    let formation = status.processes.iter().filter(|process| process.process_type.as_str() != "run");
+    let one_off = TypeName::one_off();
+    let formation = status.processes.iter().filter(|process| process.process_type != one_off);
     let releases: BTreeSet<&str> = formation.map(|process| process.release.as_str()).collect();
     match Vec::from_iter(releases).as_slice() {
         [] => None,
