@@ -24,6 +24,18 @@ pub fn deploy<W: Write + IsTerminal + AsFd>(
     if let Err(trouble) = Connection::open(whereabouts) {
         return conclude(Err(trouble), err);
     }
+    order(whereabouts, state, release, wait, out, err)
+}
+
+/// The same, where it is known that there is a supervisor.
+pub(super) fn order<W: Write + IsTerminal + AsFd>(
+    whereabouts: &Whereabouts,
+    state: Option<&Path>,
+    release: Number,
+    wait: Wait,
+    out: &mut W,
+    err: &mut dyn Write,
+) -> u8 {
     // It is held until the supervisor holds it.
     let _chosen = match choose(&release.to_string(), state, whereabouts.inputs.clone(), err) {
         Ok(chosen) => chosen,

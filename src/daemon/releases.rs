@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::mpsc;
@@ -173,13 +172,11 @@ impl Releases {
 }
 
 fn prepare(store: Store, name: &str, inputs: Inputs) -> Result<Prepared, Trouble> {
-    let kept = store.load(name)?;
-    let number = kept.number();
-    let hold = Arc::new(store.hold(number)?);
+    let (kept, running) = store.take(name)?;
     // Whether its build is what it was is found out by who asks for it: that may start git, and every child here is ours.
-    store.standing_build(&kept)?;
-    let release = app::plan(&store.inputs(&kept, inputs))?;
-    Ok(Prepared { release, running: Running { store, number, hold } })
+    running.store.standing_build(&kept)?;
+    let release = app::plan(&running.store.inputs(&kept, inputs))?;
+    Ok(Prepared { release, running })
 }
 
 fn commit(running: &Running) -> Result<(), Trouble> {

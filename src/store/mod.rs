@@ -35,6 +35,7 @@ mod histories;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::Flock;
 
@@ -68,7 +69,7 @@ pub struct Running {
     /// Its number.
     pub number: Number,
     /// For as long as it runs.
-    pub hold: std::sync::Arc<Hold>,
+    pub hold: Arc<Hold>,
 }
 
 /// Every release there is.
@@ -100,6 +101,17 @@ impl Store {
     pub fn load(&self, name: &str) -> Result<Kept, Trouble> {
         let number = self.number(name)?;
         kept::load(self, number)
+    }
+
+    /// One release, as [`Store::load`] finds it, to be run: it is held before anybody looks at its files, which stay from now on.
+    ///
+    /// # Errors
+    /// As those of [`Store::load`] and [`Store::hold`].
+    pub fn take(self, name: &str) -> Result<(Kept, Running), Trouble> {
+        let kept = self.load(name)?;
+        let number = kept.number();
+        let hold = Arc::new(self.hold(number)?);
+        Ok((kept, Running { store: self, number, hold }))
     }
 
     /// What a name means: `v3`, `3` or `current`, and that there is such a release.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::super::terminal::printable;
 use crate::app::Inputs;
@@ -26,18 +25,14 @@ pub fn choose(
     inputs: Inputs,
     err: &mut dyn Write,
 ) -> Result<Chosen, Trouble> {
-    let store = Store::open(&Store::place(&inputs, state)?)?;
-    let kept = store.load(name)?;
-    let number = kept.number();
-    // Before its files are looked at: from now on they stay.
-    let hold = Arc::new(store.hold(number)?);
-    let altered = store.examine(&kept)?;
+    let (kept, running) = Store::open(&Store::place(&inputs, state)?)?.take(name)?;
+    let altered = running.store.examine(&kept)?;
     if !altered.is_empty() {
         // Where stderr is gone there is nobody to tell, and it runs all the same.
-        let _ = writeln!(err, "{}", printable(&note(&altered, &number.to_string())));
+        let _ = writeln!(err, "{}", printable(&note(&altered, &running.number.to_string())));
     }
-    let inputs = store.inputs(&kept, inputs);
-    Ok(Chosen { inputs, running: Running { store, number, hold } })
+    let inputs = running.store.inputs(&kept, inputs);
+    Ok(Chosen { inputs, running })
 }
 
 fn note(altered: &[PathBuf], number: &str) -> String {

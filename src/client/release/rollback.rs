@@ -27,7 +27,7 @@ pub fn rollback<W: Write + IsTerminal + AsFd>(
             if let Err(error) = writeln!(out, "{number} is {of} once more") {
                 return conclude(Err(NoAnswer::from(error)), err);
             }
-            deploy(whereabouts, state, number, wait, out, err)
+            deploy::order(whereabouts, state, number, wait, out, err)
         }
         Err(trouble) => tell(&trouble, err),
     }
