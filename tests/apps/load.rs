@@ -1,4 +1,4 @@
-//! Clients who never stop asking, and what can be seen of a formation meanwhile.
+//! Clients who never stop asking, what can be seen of a formation meanwhile, and web apps that do not work.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,12 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::harness::{Run, on_the_path};
+
+/// A module that is imported for ever: it never says READY=1, while its sisters answer on the socket that it has, too.
+pub(crate) const STUCK: &str = "import time\nprint('loading the model', flush=True)\ntime.sleep(3600)\n";
+
+/// One that cannot be imported.
+pub(crate) const BROKEN: &str = "raise RuntimeError('no such table: users')\n";
 
 /// `wrk` with eight clients, until it is asked to end.
 pub(crate) struct Load(Child);

@@ -8,7 +8,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::harness::{Project, Run, free_base, http, installed, path};
-use crate::load::{Load, fewest_ready, pids, status};
+use crate::load::{BROKEN, Load, STUCK, fewest_ready, pids, status};
 
 /// gunicorn loads the app first, and says READY=1 when it serves.
 const PROCFILE: &str = "web: gunicorn --preload wsgi:app
@@ -28,9 +28,6 @@ def app(environ, start_response):
 const WORKER: &str = "import time\nprint('at work', flush=True)\ntime.sleep(3600)\n";
 
 const MIGRATE: &str = "print('the tables are as they should be', flush=True)\n";
-
-/// One that is imported for ever: it never says READY=1, while its sisters answer on the socket that it has, too.
-const STUCK: &str = "import time\nprint('loading the model', flush=True)\ntime.sleep(3600)\n";
 
 /// With the time that the new ones have to become ready.
 fn spec(port: u16, deadline: &str) -> String {
@@ -216,10 +213,9 @@ fn whatever_does_not_work_is_turned_back_and_fails_no_request() {
     let port = free_base();
     let project = app(port);
     release(&project, 1, &[]);
-    let broken = "raise RuntimeError('no such table: users')\n";
     let failing = "print('no such column', flush=True)\nraise SystemExit(3)\n";
     let crashing = "print('no queue', flush=True)\nraise SystemExit(7)\n";
-    release(&project, 2, &[("wsgi.py", broken)]);
+    release(&project, 2, &[("wsgi.py", BROKEN)]);
     release(&project, 3, &[("wsgi.py", STUCK), ("supervise.yml", &spec(port, "4s"))]);
     release(
         &project,

@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::{Project, Run, free_base, installed, path};
-use crate::load::{Load, fewest_ready, pids};
+use crate::load::{BROKEN, Load, STUCK, fewest_ready, pids};
 
 /// gunicorn loads the app first, and says READY=1 when it serves.
 const PROCFILE: &str = "web: gunicorn --preload wsgi:app\n";
@@ -15,12 +15,6 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{os.environ['PS']}\n".encode()]
 "#;
-
-/// One that is imported for ever: it never says READY=1, while its sisters answer on the socket that it has, too.
-const STUCK: &str = "import time\nprint('loading the model', flush=True)\ntime.sleep(3600)\n";
-
-/// One that cannot be imported.
-const BROKEN: &str = "raise RuntimeError('no such table: users')\n";
 
 fn spec(port: u16) -> String {
     format!(

@@ -2,7 +2,7 @@
 //! none is.
 
 use crate::harness::{
-    Caller, Cgroup, Judge, Setup, Supervise, Verdict, can_judge, eventually, is_alive, send,
+    Caller, Cgroup, Judge, Run, Setup, Supervise, Verdict, can_judge, eventually, is_alive, send,
 };
 
 use crate::verbs::says;
@@ -186,15 +186,21 @@ fn fault_06_five_hundred_that_go_on_forking_are_killed_in_one_go() {
     assert_eq!(cgroup.cells(), [""; 0]);
 }
 
-#[test]
-fn descendants_that_may_stay_keep_their_cell_and_the_next_start_removes_it() {
-    let Some(cgroup) = Cgroup::delegated() else { return };
+/// A job that ends when the gate opens, and whose descendant may stay: its pid.
+fn runs_one_that_may_stay(cgroup: &Cgroup) -> (Run, i32) {
     let supervise = Supervise::with("job: chaos fork pid left sleep 1h end gate gate\n")
         .gate("gate")
         .spec("formation:\n  job: { leftovers: leave }\n")
         .setup(Setup::Join(cgroup.members_fd()));
-    let mut run = supervise.start();
+    let run = supervise.start();
     let left = run.pid_said("job.1", "left");
+    (run, left)
+}
+
+#[test]
+fn descendants_that_may_stay_keep_their_cell_and_the_next_start_removes_it() {
+    let Some(cgroup) = Cgroup::delegated() else { return };
+    let (mut run, left) = runs_one_that_may_stay(&cgroup);
     run.directory().open_gate("gate");
     run.ends_leaving(0);
     let cells = cgroup.cells();
@@ -212,12 +218,7 @@ fn descendants_that_may_stay_keep_their_cell_and_the_next_start_removes_it() {
 #[test]
 fn what_those_that_may_stay_have_made_in_their_cell_is_theirs() {
     let Some(cgroup) = Cgroup::delegated() else { return };
-    let supervise = Supervise::with("job: chaos fork pid left sleep 1h end gate gate\n")
-        .gate("gate")
-        .spec("formation:\n  job: { leftovers: leave }\n")
-        .setup(Setup::Join(cgroup.members_fd()));
-    let mut run = supervise.start();
-    let left = run.pid_said("job.1", "left");
+    let (mut run, left) = runs_one_that_may_stay(&cgroup);
     let theirs = format!("{}/theirs", cgroup.cells()[0]);
     cgroup.make(&theirs);
     run.directory().open_gate("gate");
