@@ -22,14 +22,15 @@ pub(super) fn taken(port: u16) -> bool {
         && bind(probe.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, port)) == Err(Errno::EADDRINUSE)
 }
 
-/// Who listens on a port, where /proc lets us see.
+/// Who listens on a port, where /proc lets us see: of those that share the socket the one that has run longest, who
+/// made it and not a worker.
 pub(super) fn holder(port: u16) -> Option<Process> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .find_map(|table| table.lines().skip(1).find_map(|line| listener(line, port)))?;
-    let pid = proc::pids().into_iter().find(|pid| proc::has_socket(*pid, inode))?;
-    Stat::of(pid)?.process()
+    let holders = proc::pids().into_iter().filter(|pid| proc::has_socket(*pid, inode));
+    holders.filter_map(Stat::of).min_by_key(|stat| stat.start)?.process()
 }
 
 /// The inode of a line of `/proc/net/tcp` that listens on a port.
