@@ -28,7 +28,7 @@ fn fault_65_orphans_are_reaped_by_the_first_process() {
 }
 
 #[test]
-fn fault_65_a_first_process_that_does_not_reap_leaves_zombies() {
+fn control_65_a_first_process_that_does_not_reap_leaves_zombies() {
     let Some(engine) = engine() else { return };
     let container = Recipe::procfile(engine, "")
         .options(&["--entrypoint", "sh"])

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Supervise, eventually, marked};
 
 #[test]
-fn the_leak_check_sees_a_process_that_lives_and_only_as_long_as_it_lives() {
+fn control_61_the_leak_check_sees_a_process_that_lives_and_only_as_long_as_it_lives() {
     let mark = format!("control-{}", std::process::id());
     assert!(marked(&mark).is_empty());
     let mut sleep =
@@ -19,7 +19,7 @@ fn the_leak_check_sees_a_process_that_lives_and_only_as_long_as_it_lives() {
 }
 
 #[test]
-fn the_leak_check_sees_what_has_left_its_group_and_session() {
+fn control_05_the_leak_check_sees_what_has_left_its_group_and_session() {
     let mark = format!("control-session-{}", std::process::id());
     let mut setsid = Command::new("setsid");
     setsid.args(["sleep", "1001"]).env("E2E_MARK", &mark).stdout(Stdio::null());

@@ -122,7 +122,7 @@ fn newest_pid(pid: i32) -> u64 {
 }
 
 #[test]
-fn the_bystander_check_sees_a_signal_to_a_stranger() {
+fn control_29_the_bystander_check_sees_a_signal_to_a_stranger() {
     let directory = crate::harness::Directory::new();
     let hit = directory.app("hit");
     let mut chaos = Command::new(directory.top().join("bin/chaos"));

@@ -4,6 +4,7 @@
 //! must not break the supervisor; what has the same number is about the same fault.
 
 mod cgroup;
+mod changes;
 mod control;
 mod descendants;
 mod detach;

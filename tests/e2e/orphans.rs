@@ -62,7 +62,7 @@ fn fault_65_a_hundred_orphans_are_ours_and_none_is_anybody_elses() {
 }
 
 #[test]
-fn fault_65_the_control_where_we_are_no_subreaper_they_are_somebody_elses() {
+fn control_65_where_we_are_no_subreaper_they_are_somebody_elses() {
     if !can_judge() {
         return;
     }

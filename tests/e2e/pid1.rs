@@ -27,7 +27,7 @@ fn fault_65_orphans_are_reaped() {
 }
 
 #[test]
-fn the_zombie_check_sees_a_zombie() {
+fn control_65_the_zombie_check_sees_a_zombie() {
     let mut nobody_waits = std::process::Command::new("true").spawn().expect("there is a `true`");
     let pid = i32::try_from(nobody_waits.id()).expect("a pid is small");
     let own = i32::try_from(std::process::id()).expect("a pid is small");

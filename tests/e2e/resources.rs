@@ -202,7 +202,7 @@ fn fault_10_a_line_without_end_costs_no_memory_and_loses_no_byte() {
 }
 
 #[test]
-fn the_memory_check_sees_what_was_used_and_given_back() {
+fn control_10_the_memory_check_sees_what_was_used_and_given_back() {
     let own = i32::try_from(std::process::id()).expect("a pid is small");
     drop(std::hint::black_box(vec![1_u8; 65 << 20]));
     assert!(peak_kib(own) > 64 * 1024);

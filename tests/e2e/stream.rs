@@ -1,5 +1,6 @@
 //! What comes out on stdout: whole lines, tagged once, in order, nothing lost.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -229,6 +230,16 @@ fn fault_09_a_child_that_closes_its_stdout_runs_on_and_costs_nothing() {
     let seen = run.is_stopped();
     assert_eq!(seen.events("started", "quiet.1").len(), 1, "{seen}");
     assert_eq!(seen.events("exited", "quiet.1").len(), 1, "{seen}");
+}
+
+#[test]
+fn control_09_the_check_of_processor_time_sees_a_busy_loop() {
+    let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("there is a shell");
+    let pid = i32::try_from(busy.id()).expect("a pid is small");
+    let seen = || (cpu_time(pid).as_millis() >= 400).then_some(());
+    eventually("much processor time", seen, || format!("{:?}", cpu_time(pid)));
+    busy.kill().expect("it is ours");
+    busy.wait().expect("it is ours");
 }
 
 #[test]

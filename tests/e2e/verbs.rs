@@ -264,7 +264,7 @@ fn reload_touches_what_has_changed_and_nothing_else() {
 }
 
 #[test]
-fn a_rolling_restart_shows_how_it_goes_on_and_why_it_was_turned_back() {
+fn fault_69_a_rolling_restart_shows_how_it_goes_on_and_why_it_was_turned_back() {
     let procfile = "web: if [ -e broken ]; then echo boom; exit 3; fi; exec sleep 1000\n";
     let spec = "formation: { web: { quantity: 2, port: false, rollout: { min_ready: 50ms } } }\n";
     let mut run = Supervise::with(procfile).spec(spec).start();
