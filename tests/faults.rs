@@ -134,7 +134,7 @@ fn every_row_has_a_test_or_says_why_it_has_none() {
 fn a_test_is_known_by_its_name_and_nothing_else_is() {
     let source = "#[test]\nfn fault_09_all_is_well() {\n    fault_10_is_a_call();\n}\n\
                   fn control_09_it_is_seen() {}\n/// fn fault_11_in_a_comment() {}\n";
-    let found: Vec<_> = named(source).map(|(row, control, sentence)| (row, control, sentence)).collect();
+    let found: Vec<_> = named(source).collect();
     assert_eq!(found, [(9, false, "all is well".to_owned()), (9, true, "it is seen".to_owned())]);
 }
 

@@ -176,16 +176,19 @@ fn read(path: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut file = File::open(path).ok()?;
-    let mut text = Vec::new();
+    let mut text = vec![0; PAGE];
+    let mut filled = 0;
     loop {
-        let filled = text.len();
-        text.resize(filled + PAGE, 0);
-        let count = file.read(&mut text[filled..]).ok()?;
-        text.truncate(filled + count);
-        if count == 0 {
-            return Some(text);
+        match file.read(&mut text[filled..]).ok()? {
+            0 => break,
+            count => filled += count,
+        }
+        if filled == text.len() {
+            text.extend_from_slice(&[0; PAGE]);
         }
     }
+    text.truncate(filled);
+    Some(text)
 }
 
 #[cfg(test)]

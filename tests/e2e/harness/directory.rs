@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::SystemTime;
 
 use nix::sys::stat::Mode;
+
+use super::built::built;
 
 /// `app` with the Procfile, `bin` with `chaos`, `runtime` for `XDG_RUNTIME_DIR`.
 #[derive(Debug)]
@@ -63,21 +64,5 @@ impl Drop for Directory {
 /// when it is missing or older than its source.
 fn chaos() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let supervise = Path::new(env!("CARGO_BIN_EXE_supervise"));
-        let chaos = supervise.with_file_name("examples").join("chaos");
-        let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/chaos.rs");
-        if changed(&chaos) < Some(changed(&source).unwrap_or(SystemTime::UNIX_EPOCH)) {
-            let mut cargo = std::process::Command::new(env!("CARGO"));
-            cargo.args(["build", "--quiet", "--example", "chaos", "--manifest-path"]);
-            cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-            if supervise.parent().is_some_and(|profile| profile.ends_with("release")) {
-                cargo.arg("--release");
-            }
-            assert!(cargo.status().expect("cargo can be run").success(), "the chaos child can be built");
-        }
-        assert!(chaos.exists(), "no {}: run `cargo build --example chaos`", chaos.display());
-        chaos
-    })
+    BUILT.get_or_init(|| built("chaos", "tests/e2e/chaos.rs"))
 }

@@ -4,6 +4,7 @@
 //! [`Run::ends_with`], which also proves that nothing of the run is left alive. Nothing here sleeps and hopes: every
 //! wait has a condition and a deadline, and a failure shows everything that was seen.
 
+mod built;
 mod cgroup;
 mod directory;
 mod judge;
