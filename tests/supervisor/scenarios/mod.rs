@@ -2,6 +2,7 @@
 //!
 //! Each says everything that was ordered, with its time in seconds: nothing else happened.
 
+mod amending;
 mod deploying;
 mod ending;
 mod health;
