@@ -40,6 +40,7 @@ fn a_probe_that_is_what_it_was_goes_on_as_it_was_and_one_that_is_not_begins_anew
         ["0.000", "3.000", "4.000", "6.000", "8.000"],
         "every two seconds from then on"
     );
+    assert_eq!(moments(&world, "web.1 is ready after 0ms"), ["0.000"], "it was, and is: {:#?}", world.said());
 }
 
 #[test]
@@ -77,4 +78,17 @@ fn who_still_starts_is_asked_for_nothing_else_because_the_files_were_read_again(
     assert_eq!(moments(&world, "ask web.1 for its startup"), ["0.000", "1.000", "2.000", "3.000"]);
     assert_eq!(moments(&world, "ask web.1 for its readiness"), ["3.000", "6.000"]);
     assert_eq!(world.core.supervisor.status(world.now).processes[0].state, State::Running);
+}
+
+#[test]
+fn who_had_lapsed_and_is_not_asked_any_more_is_ready_again_and_did_not_start_twice() {
+    let script = Script::runs().answering(ProbeKind::Readiness, &[true, false]);
+    let timing = Timing { failure_threshold: 1, ..every(1_000) };
+    let mut world =
+        World::new(vec![probed(member("web", 1), ProbeKind::Readiness, timing)]).script(slot(0, 1), [script]);
+    world.pass(ms(1_500));
+    assert!(!world.core.supervisor.status(world.now).processes[0].ready);
+    amend(&mut world, member("web", 1));
+    assert!(world.core.supervisor.status(world.now).processes[0].ready);
+    assert_eq!(world.core.supervisor.tallies()[0].starts.count, 1, "one start: {:#?}", world.said());
 }
