@@ -63,14 +63,17 @@ pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn spread(&mut self, duration: Duration, least: f64, most: f64) -> Duration {
+        // 32 bits are exact in an f64.
+        let fraction = f64::from(u32::try_from(self.roll() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+        duration.mul_f64(least + (most - least) * fraction)
+    }
+
+    fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        // 32 bits are exact in an f64.
-        let fraction = f64::from(u32::try_from(z >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-        duration.mul_f64(least + (most - least) * fraction)
+        z ^ (z >> 31)
     }
 }
 
@@ -129,5 +132,13 @@ mod tests {
     fn a_thousand_failures_do_not_overflow() {
         let backoff = Backoff { max: Duration::from_secs(u64::from(u32::MAX)), ..Backoff::default() };
         assert!(matches!(waits(backoff, &[Duration::ZERO; 1000])[999], Next::Wait(_)));
+    }
+
+    #[test]
+    fn the_dice_are_those_of_the_paper() {
+        let mut dice = Dice(1_234_567);
+        let rolled: Vec<u64> = (0..3).map(|_| dice.roll()).collect();
+        // As the reference implementation gives them for this seed.
+        assert_eq!(rolled, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 }

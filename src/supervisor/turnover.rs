@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::api::Notice;
 
-use super::course::Course;
 use super::rollout::{Look, Progress, Purpose, Rollout, Stage};
 use super::{Condition, Goal, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Time, Type, millis};
 
@@ -55,9 +54,7 @@ impl Supervisor {
 
     /// Takes rollouts as far as they can go now.
     pub(super) fn roll_on(&mut self, step: &mut Step, which: Which) {
-        if self.rolling.is_empty() || !matches!(self.course, Course::Up { .. }) {
-            return;
-        }
+        // None is left once the end has begun.
         for type_index in self.rolling.clone() {
             let look = self.types[type_index].rollout.as_ref().map(|rollout| rollout.look);
             let is_meant = match (which, look) {

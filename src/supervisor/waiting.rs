@@ -1,6 +1,6 @@
 //! Who waits for what, and what they are told: each request is answered exactly once.
 
-use crate::api::{Accepted, Effect, Refusal, RequestId, State, TypeName, When, Will};
+use crate::api::{Accepted, Effect, Refusal, RequestId, TypeName, When, Will};
 
 use super::request::Effects;
 use super::rollout::{Purpose, Rollout};
@@ -68,16 +68,10 @@ impl Supervisor {
         let effect = |(key, will): (&SlotKey, &Will)| Effect {
             name: self.name(*key),
             will: *will,
-            state: if self.is_present(*key) { self.slot(*key).phase.state() } else { State::Stopped },
+            state: self.slot(*key).phase.state(),
         };
         let processes = effects.iter().map(effect).collect();
         step.order(Action::Reply { id, answer: Ok(Accepted { formation: self.formation(), processes }) });
-    }
-
-    /// Whether a slot is there, or vacant.
-    fn is_present(&self, key: SlotKey) -> bool {
-        let kind = &self.types[key.type_index];
-        key.number <= kind.wanted() || !matches!(self.slot(key).phase, Phase::Stopped)
     }
 
     /// A rollout comes to nothing: so are those answered who wait for it.

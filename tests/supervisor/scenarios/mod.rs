@@ -2,6 +2,9 @@
 //!
 //! Each says everything that was ordered, with its time in seconds: nothing else happened.
 
+mod amending;
+mod asking;
+mod counting;
 mod deploying;
 mod ending;
 mod health;

@@ -1,6 +1,6 @@
 //! From the stop signal, or a leader's own end, to the moment at which nothing is left of an instance.
 
-use supervise::api::{ExitStatus, Process, Signal};
+use supervise::api::{ExitStatus, Manner, Process, Signal, Verb};
 use supervise::app::{Leftovers, StopScope};
 use supervise::supervisor::{Event, Member};
 
@@ -435,5 +435,27 @@ fn with_leftovers_leave_nobody_but_the_leader_is_ever_called_stuck() {
         "10.000 web.1 stuck: 101",
         "11.000 ended with 1 because of web.1",
         "11.000 exit 1",
+    ]);
+}
+
+#[test]
+fn a_stuck_leader_that_ends_at_last_is_followed_only_when_what_it_left_is_gone_too() {
+    let script = Script::runs().led_by(dies_hard(ms(12_000))).with(dies_hard(ms(20_000)));
+    let mut world = running(vec![member("web", 1)], script);
+    let targets = vec!["web.1".parse().expect("a target")];
+    world.ask(Verb::Restart { targets, manner: Manner::AtOnce }).expect("it is possible");
+    world.pass(ms(60_000));
+    world.saw(&[
+        "1.000 restarting, as asked: web.1",
+        "1.000 SIGTERM to the leader of web.1",
+        "1.000 reply 1: web.1 restart draining",
+        "9.000 web.1 killed: DrainTimeout { drain_ms: 8000 }",
+        "9.000 kill everyone of web.1",
+        "10.000 look at web.1",
+        "10.000 web.1 stuck: 102 101",
+        "21.000 web.1 died of SIGKILL, stopping 102 (after its last words)",
+        "21.000 kill everyone of web.1",
+        "29.000 spawn web.1",
+        "29.000 web.1 started",
     ]);
 }
