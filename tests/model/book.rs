@@ -141,7 +141,9 @@ impl Book {
 
     /// Whatever becomes of them may be.
     pub(crate) fn disturbed(&mut self, places: &[Place]) {
-        places.iter().for_each(|place| self.asked(place, false));
+        for place in places {
+            self.asked(place, false);
+        }
     }
 
     fn asked(&mut self, place: &Place, renewed: bool) {

@@ -86,7 +86,8 @@ pub(crate) const KINDS: [Kind; 13] = [
         answers_usr1: true,
         ..PLAIN
     },
-    Kind { name: "sock", acts: "serve", keys: "listen: \"unix:app.sock\"", ..PLAIN },
+    // Clients that have hung up are none of its troubles.
+    Kind { name: "sock", acts: "ignore PIPE serve", keys: "listen: \"unix:app.sock\"", ..PLAIN },
     Kind { name: "late", acts: "on TERM exit 0 tell 100 50ms", keys: "after: [notify, web]", ..PLAIN },
     Kind { name: "job", acts: "sleep 20ms", ends: Ends::Well, most: 2, ..PLAIN },
     Kind { name: "extra", acts: "on TERM exit 0 tell 100 50ms", ..PLAIN },

@@ -172,7 +172,9 @@ fn lines_that_are_lost_torn_twice_out_of_order_or_anothers_are_seen() {
     let ten_counted = [(teller, 10)].into();
     let heard = |lines: &[Vec<u8>]| {
         let mut hearing = Hearing::default();
-        lines.iter().for_each(|line| hearing.hear(line));
+        for line in lines {
+            hearing.hear(line);
+        }
         [hearing.missing(&ten_counted), hearing.complaints].concat()
     };
     assert_eq!(heard(&lines), Complaints::new());

@@ -5,6 +5,7 @@ mod steps;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::cast::{Entry, KINDS, PORT_STEP, procfile, spec};
 use super::check::{Sight, stream};
 use super::dice::Dice;
 use super::harness::{Run, Supervise, eventually, free_ports};
-use super::life::Life;
+use super::life::{Life, Promised};
 
 /// The most rounds of one history. What is left of the time belongs to another one.
 const ROUNDS: u32 = 40;
@@ -32,6 +33,10 @@ pub(crate) struct History {
     before: Option<Sight>,
     /// What the supervisor of this life held when so many instances lived.
     held: BTreeMap<BTreeMap<String, usize>, Held>,
+    /// What was counted when all was quiet, until it has been heard.
+    counted: Option<BTreeMap<String, u64>>,
+    /// Changes whose answers come when they have happened.
+    unanswered: Vec<(String, Promised)>,
     editions: u32,
     /// What was done, for whoever has to find out why it went wrong.
     log: Log,
@@ -92,6 +97,8 @@ impl History {
             dead: Vec::new(),
             before: None,
             held: BTreeMap::new(),
+            counted: None,
+            unanswered: Vec::new(),
             editions: 1,
             log: Log { seed, lines: Vec::new() },
         }
@@ -164,6 +171,16 @@ impl History {
         assert_eq!(self.life.core.code.map(i32::from), status.code(), "{}", self.life);
     }
 
+    /// A change that must be accepted; now and then its answer comes only when it has happened.
+    fn change(&mut self, path: &str, body: &str) {
+        if self.dice.happens(30) {
+            let answer = self.life.change_later(path, body);
+            self.unanswered.push((format!("{path} {body}"), answer));
+        } else {
+            self.life.change(path, body);
+        }
+    }
+
     /// Other files, and a reload that takes them.
     fn files_become(&mut self, entries: Vec<Entry>) {
         self.write(&procfile(&entries), &spec(&entries));
@@ -190,7 +207,9 @@ impl History {
     fn hear(&mut self) {
         let from = self.life.hearing.lines;
         let lines = self.life.run.look_at(|seen| seen.out[from..].to_vec());
-        lines.iter().for_each(|line| self.life.hearing.hear(line));
+        for line in &lines {
+            self.life.hearing.hear(line);
+        }
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -212,6 +231,6 @@ fn first_entries_of(edition: u32) -> Vec<Entry> {
 fn remove(path: &Path) {
     // It is not there before somebody has lived.
     if let Err(error) = fs::remove_file(path) {
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
     }
 }

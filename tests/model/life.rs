@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
 use supervise::api::{Notice, Status};
 use supervise::daemon::trace::{Beginning, Step};
-use supervise::supervisor::{Action, Supervisor, Time};
+use supervise::supervisor::{Action, Event, Supervisor, Time};
 
 use super::check::stream::Hearing;
 use super::harness::{Run, Supervise, eventually};
@@ -40,7 +41,12 @@ pub(crate) struct Retold {
     pub(crate) code: Option<u8>,
     /// Types whose new instances did not work, since somebody has looked here.
     pub(crate) turned_back: Vec<String>,
+    /// How many requests it was told of.
+    pub(crate) requests: usize,
 }
+
+/// An answer that comes when something has happened: the status and the body.
+pub(crate) type Promised = JoinHandle<io::Result<(u16, String)>>;
 
 impl Life {
     /// The `number`-th of a history.
@@ -71,11 +77,26 @@ impl Life {
         let mut connection = UnixStream::connect(&self.socket)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.write_all(request(method, path, body).as_bytes())?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+        read_answer(connection)
+    }
+
+    /// A change whose answer comes when it has happened. It has been heard before this returns: whatever is asked next comes
+    /// after it.
+    pub(crate) fn change_later(&mut self, path: &str, body: &str) -> Promised {
+        self.core.catch_up().unwrap_or_else(|error| panic!("{error}"));
+        let before = self.core.requests;
+        let mut connection = UnixStream::connect(&self.socket).expect("it is served");
+        connection
+            .write_all(request("POST", &format!("{path}?wait=true"), body).as_bytes())
+            .expect("it is taken");
+        let run = &self.run;
+        let core = &mut self.core;
+        let heard = || {
+            core.catch_up().unwrap_or_else(|error| panic!("{error}"));
+            (core.requests > before).then_some(())
+        };
+        eventually("a request that was heard", heard, || run.so_far().to_string());
+        thread::spawn(|| read_answer(connection))
     }
 
     /// Sends so many bytes of a request, and is gone.
@@ -122,6 +143,14 @@ impl fmt::Display for Life {
     }
 }
 
+fn read_answer(mut connection: UnixStream) -> io::Result<(u16, String)> {
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+}
+
 fn request(method: &str, path: &str, body: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\
@@ -140,6 +169,7 @@ impl Retold {
             now: Time::ZERO,
             code: None,
             turned_back: Vec::new(),
+            requests: 0,
         }
     }
 
@@ -168,6 +198,7 @@ impl Retold {
             };
             let step: Step = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
             let event = format!("{:?}", step.event);
+            self.requests += usize::from(matches!(step.event, Event::Requested { .. }));
             let actions = supervisor.handle(step.now, step.event);
             if actions != step.actions {
                 return Err(format!(

@@ -71,6 +71,8 @@ impl History {
         if let Some(before) = &self.before {
             complaints.extend(asked::changes(before, sight, &self.book));
         }
+        let waiting = self.unanswered.iter().filter(|(_, answer)| !answer.is_finished());
+        complaints.extend(waiting.map(|(change, _)| format!("not answered: {change}")));
         for dead in &self.dead {
             let left = dead.alive();
             complaints.extend((!left.is_empty()).then(|| format!("left of a killed supervisor: {left:?}")));
@@ -81,20 +83,20 @@ impl History {
     /// With the same formation the supervisor holds what it held before.
     pub(crate) fn held_otherwise(&self, sight: &Sight) -> Complaints {
         let Some((descriptors, threads)) = self.held.get(&sight.living()) else { return Complaints::new() };
-        let mut complaints = Complaints::new();
-        if &sight.descriptors != descriptors {
-            complaints.push(format!("descriptors: {descriptors:?} before, {:?} now", sight.descriptors));
-        }
-        if &sight.threads > threads {
-            complaints.push(format!("{threads} threads before, {} now", sight.threads));
-        }
-        complaints
+        let before = |what: &String| descriptors.get(what).copied().unwrap_or(0);
+        let more = sight.descriptors.iter().filter(|(what, count)| before(what) < **count);
+        let more =
+            more.map(|(what, count)| format!("descriptors: {} of {what} before, {count} now", before(what)));
+        let more_threads =
+            (sight.threads > *threads).then(|| format!("{threads} threads before, {} now", sight.threads));
+        more.chain(more_threads).collect()
     }
 
     /// What was counted and has not come out, as far as we listen.
     fn unheard(&mut self) -> Complaints {
-        // What is counted now was written before what we hear next.
-        let counted = stream::counted(&self.life.told);
+        // What was counted at the first look was written before it, and comes out, however much is written meanwhile.
+        let told = &self.life.told;
+        let counted = self.counted.get_or_insert_with(|| stream::counted(told)).clone();
         self.hear();
         let torn = self.life.hearing.complaints.clone();
         if self.life.run.is_deaf() {
@@ -106,11 +108,23 @@ impl History {
     /// All is as it should be: what comes is held against this.
     fn rests(&mut self, sight: Sight) {
         self.note("all is quiet");
+        self.counted = None;
         if !self.life.run.is_deaf() {
-            self.held.entry(sight.living()).or_insert_with(|| (sight.descriptors.clone(), sight.threads));
+            // A connection of ours may not have been closed yet: the least counts.
+            let known = self.held.entry(sight.living());
+            let (descriptors, threads) = known.or_insert_with(|| (sight.descriptors.clone(), sight.threads));
+            descriptors.retain(|what, _| sight.descriptors.contains_key(what));
+            for (what, count) in descriptors {
+                *count = (*count).min(sight.descriptors[what]);
+            }
+            *threads = sight.threads.min(*threads);
         }
         self.before = Some(sight);
         self.book.all_seen();
         self.dead.clear();
+        for (change, answer) in self.unanswered.drain(..) {
+            let answer = answer.join().expect("it only reads");
+            assert!(matches!(answer, Ok((200 | 202, _))), "{change}: {answer:?}\n{}", self.life);
+        }
     }
 }

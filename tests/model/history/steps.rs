@@ -21,7 +21,8 @@ impl History {
             28..40 => self.restart(false),
             40..48 => self.restart(true),
             48..54 => self.signal(),
-            54..74 => self.kill(),
+            54..70 => self.kill(),
+            70..74 => (0..6).for_each(|_| self.kill()),
             74..82 => self.suspend(),
             82..88 => self.resume(),
             88..98 => self.reload(),
@@ -65,14 +66,14 @@ impl History {
             _ => count.to_string(),
         };
         self.note(format!("scale {name} from {before} to {count} by {words}"));
-        self.life.change("/v1/formation", &format!("{{\"{name}\":{words}}}"));
+        self.change("/v1/formation", &format!("{{\"{name}\":{words}}}"));
         self.book.scaled(name, count);
     }
 
     fn stop(&mut self) {
         let (targets, places) = self.targets();
         self.note(format!("stop {targets}"));
-        self.life.change("/v1/stop", &targets);
+        self.change("/v1/stop", &targets);
         self.book.asked_to_stop(&places);
     }
 
@@ -84,7 +85,7 @@ impl History {
             (true, targets) => targets.replace('}', ",\"rolling\":true}"),
         };
         self.note(format!("restart {body}"));
-        self.life.change("/v1/restart", &body);
+        self.change("/v1/restart", &body);
         self.book.asked_to_restart(&places);
     }
 
@@ -102,7 +103,7 @@ impl History {
     /// Any process of the formation: its place, and what it is.
     fn anybody(&mut self) -> Option<(i32, Place, Seen)> {
         let alive = self.life.run.alive();
-        let (pid, _) = *self.dice.pick(&alive.iter().map(|(pid, _)| (*pid, ())).collect::<Vec<_>>())?;
+        let pid = self.dice.pick(&alive)?.0;
         let seen = look(pid)?;
         let (name, number) = seen.variable("PS")?.rsplit_once('.')?;
         let place = Place { name: name.to_owned(), number: number.parse().ok()? };
@@ -284,6 +285,8 @@ impl History {
         let last = std::mem::replace(&mut self.life, next);
         self.dead.push(last.run);
         self.book = Book::new(self.book.entries.clone(), self.base);
+        // Nobody is left who would answer.
+        self.unanswered.clear();
         (self.before, self.held) = (None, std::collections::BTreeMap::new());
         self.comes_to_rest();
     }
