@@ -23,8 +23,8 @@ pub(crate) struct Book {
     touched: BTreeMap<Place, Touch>,
     /// Types that went back to what ran before: of which edition they are is theirs to say.
     unsure: BTreeSet<String>,
-    /// Commands that run once: how many were asked for.
-    pub(crate) one_offs: u32,
+    /// What every instance runs: `dev`, or `v3`.
+    pub(crate) release: String,
 }
 
 /// What happened to a slot since the last quiet point.
@@ -48,7 +48,7 @@ pub(crate) enum Wanted {
 }
 
 impl Book {
-    pub(crate) fn new(entries: Vec<Entry>, base: u16) -> Book {
+    pub(crate) fn new(entries: Vec<Entry>, base: u16, release: &str) -> Book {
         let counts = entries.iter().map(|entry| (entry.name, entry.quantity)).collect();
         Book {
             entries,
@@ -57,7 +57,7 @@ impl Book {
             stopped: BTreeSet::new(),
             touched: BTreeMap::new(),
             unsure: BTreeSet::new(),
-            one_offs: 0,
+            release: release.to_owned(),
         }
     }
 
@@ -185,6 +185,28 @@ impl Book {
                     .filter(|place| place.number <= self.count(entry.name) && !self.stopped.contains(place));
                 self.asked_to_restart(&up.collect::<Vec<_>>());
             }
+        }
+    }
+
+    /// Another release holds: every instance has something new.
+    pub(crate) fn deployed(&mut self, release: &str, entries: Vec<Entry>) {
+        self.reread(entries);
+        release.clone_into(&mut self.release);
+        let up: Vec<Place> =
+            self.places().into_iter().filter(|place| !self.stopped.contains(place)).collect();
+        self.asked_to_restart(&up);
+    }
+
+    /// It did not work, and everything is as it was before it: the counts are theirs to say.
+    pub(crate) fn not_deployed(&mut self, release: &str, entries: Vec<Entry>, counts: &[(String, u32)]) {
+        self.entries = entries;
+        release.clone_into(&mut self.release);
+        self.unsure.clear();
+        let count = |name: &str| counts.iter().find(|(its, _)| its == name).map_or(0, |(_, count)| *count);
+        self.counts = self.entries.iter().map(|entry| (entry.name, count(entry.name))).collect();
+        for place in self.places() {
+            let touch = self.touched.entry(place).or_default();
+            *touch = Touch { asked: true, renewed: false, ..*touch };
         }
     }
 

@@ -1,12 +1,13 @@
 //! What runs: process types of every temper, and the files that say so.
 
 use std::fmt::Write;
+use std::path::Path;
 
 /// A process type.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// What it does after `say` and its edition.
+    /// What it does after `say` and its edition; `@` is the directory of the history.
     acts: &'static str,
     /// Its own keys in the spec, but for the quantity.
     keys: &'static str,
@@ -68,7 +69,7 @@ pub(crate) const KINDS: [Kind; 13] = [
     Kind { name: "chatty", acts: "tell 3000 3ms", most: 2, ..PLAIN },
     Kind {
         name: "crash",
-        acts: "crash-until lives 2 3 on TERM exit 0 tell 100 50ms",
+        acts: "crash-until @/lives 2 3 on TERM exit 0 tell 100 50ms",
         ends: Ends::BadlyAtFirst,
         ..PLAIN
     },
@@ -87,7 +88,7 @@ pub(crate) const KINDS: [Kind; 13] = [
         ..PLAIN
     },
     // Clients that have hung up are none of its troubles.
-    Kind { name: "sock", acts: "ignore PIPE serve", keys: "listen: \"unix:app.sock\"", ..PLAIN },
+    Kind { name: "sock", acts: "ignore PIPE serve", keys: "listen: \"unix://@/app.sock\"", ..PLAIN },
     Kind { name: "late", acts: "on TERM exit 0 tell 100 50ms", keys: "after: [notify, web]", ..PLAIN },
     Kind { name: "job", acts: "sleep 20ms", ends: Ends::Well, most: 2, ..PLAIN },
     Kind { name: "extra", acts: "on TERM exit 0 tell 100 50ms", ..PLAIN },
@@ -113,20 +114,23 @@ pub(crate) fn word(edition: u32) -> String {
     format!("edition-{edition}")
 }
 
-pub(crate) fn procfile(entries: &[Entry]) -> String {
+/// For a history in that directory.
+pub(crate) fn procfile(entries: &[Entry], directory: &Path) -> String {
     let line = |entry: &Entry| {
-        format!("{}: chaos say {} {}\n", entry.name, word(entry.edition), kind(entry.name).acts)
+        let acts = kind(entry.name).acts.replace('@', &directory.display().to_string());
+        format!("{}: chaos say {} {acts}\n", entry.name, word(entry.edition))
     };
     entries.iter().map(line).collect()
 }
 
-pub(crate) fn spec(entries: &[Entry]) -> String {
+/// For a history in that directory.
+pub(crate) fn spec(entries: &[Entry], directory: &Path) -> String {
     let mut spec =
         "defaults:\n  drain: 3s\n  backoff: { first: 200ms, max: 1s }\n  rollout: { min_ready: 100ms }\n\
                     formation:\n"
             .to_owned();
     for entry in entries {
-        let keys = kind(entry.name).keys;
+        let keys = kind(entry.name).keys.replace('@', &directory.display().to_string());
         let comma = if keys.is_empty() { "" } else { ", " };
         writeln!(spec, "  {}: {{ quantity: {}{comma}{keys} }}", entry.name, entry.quantity)
             .expect("a string takes everything");

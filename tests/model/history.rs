@@ -1,6 +1,7 @@
 //! A random history: a few steps at a time, then a quiet point, then everything is looked at.
 
 mod quiet;
+mod releases;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,10 @@ pub(crate) struct History {
     /// Changes whose answers come when they have happened.
     unanswered: Vec<(String, Promised)>,
     editions: u32,
+    /// What each release says, where releases run.
+    releases: BTreeMap<String, Vec<Entry>>,
+    /// What ran before the last deploy.
+    deployed_from: String,
     /// What was done, for whoever has to find out why it went wrong.
     log: Log,
 }
@@ -79,25 +84,39 @@ pub(crate) fn tell(seed: u64, until: Instant) {
 
 impl History {
     pub(crate) fn begin(seed: u64) -> History {
-        let dice = Dice::new(seed);
+        let mut dice = Dice::new(seed);
         let entries = first_entries();
         let base = free_ports(u32::from(PORT_STEP) * u32::try_from(KINDS.len()).expect("a handful"));
-        let project = Supervise::with(procfile(&entries))
-            .spec(&spec(&entries))
+        let project = Supervise::with("");
+        let directory = project.directory().app("");
+        let project = project
+            .file("Procfile", procfile(&entries, &directory))
+            .spec(&spec(&entries, &directory))
             .without_port_argument()
             .args(["-p", &base.to_string(), "--port-step", &PORT_STEP.to_string()]);
-        let life = Life::begin(&project, 1);
+        let mut releases = BTreeMap::new();
+        let mut release = "dev".to_owned();
+        let mut first = project.clone();
+        if dice.happens(35) {
+            fs::create_dir(project.directory().top().join("build")).expect("the directory is ours");
+            release = releases::create(project.directory());
+            releases.insert(release.clone(), entries.clone());
+            first = first.args(["--release", &release]);
+        }
+        let life = Life::begin(&first, 1);
         History {
             dice,
             project,
             base,
-            book: Book::new(entries, base),
+            book: Book::new(entries, base, &release),
             life,
             lives: 1,
             dead: Vec::new(),
             before: None,
             held: BTreeMap::new(),
             counted: None,
+            releases,
+            deployed_from: release.clone(),
             unanswered: Vec::new(),
             editions: 1,
             log: Log { seed, lines: Vec::new() },
@@ -129,7 +148,13 @@ impl History {
     /// Back to what it was like in the beginning, where everything has to be as it was.
     fn returns_to_its_beginning(&mut self) {
         self.note("back to the beginning");
-        self.files_become(first_entries_of(self.editions));
+        let entries = first_entries_of(self.editions);
+        if self.releases.is_empty() {
+            self.files_become(entries);
+        } else {
+            assert!(self.deploy(entries), "nothing else goes on");
+        }
+        self.comes_to_rest();
         for Entry { name, quantity, .. } in self.book.entries.clone() {
             self.life.change("/v1/formation", &format!("{{\"{name}\":{quantity}}}"));
             self.book.scaled(name, quantity);
@@ -183,7 +208,8 @@ impl History {
 
     /// Other files, and a reload that takes them.
     fn files_become(&mut self, entries: Vec<Entry>) {
-        self.write(&procfile(&entries), &spec(&entries));
+        let directory = self.life.app("");
+        self.write(&procfile(&entries, &directory), &spec(&entries, &directory));
         // Whoever asks while they are being read is refused, and asks again.
         eventually(
             "a reload that is accepted",

@@ -43,6 +43,10 @@ pub(crate) struct Retold {
     pub(crate) turned_back: Vec<String>,
     /// How many requests it was told of.
     pub(crate) requests: usize,
+    /// The release to which everything changes at the moment.
+    pub(crate) deploying: Option<String>,
+    /// Those to which nothing has changed, since somebody has looked here.
+    pub(crate) not_deployed: Vec<String>,
 }
 
 /// An answer that comes when something has happened: the status and the body.
@@ -170,6 +174,8 @@ impl Retold {
             code: None,
             turned_back: Vec::new(),
             requests: 0,
+            deploying: None,
+            not_deployed: Vec::new(),
         }
     }
 
@@ -210,8 +216,16 @@ impl Retold {
                 if let Action::Exit { code, .. } = action {
                     self.code = Some(*code);
                 }
-                if let Action::Announce { notice: Notice::TurnedBack { process_type, .. }, .. } = action {
+                let Action::Announce { notice, .. } = action else { continue };
+                if let Notice::TurnedBack { process_type, .. } = notice {
                     self.turned_back.push(process_type.to_string());
+                } else if let Notice::DeployBegan { release, .. } = notice {
+                    self.deploying = Some(release.clone());
+                } else if let Notice::Deployed { .. } = notice {
+                    self.deploying = None;
+                } else if let Notice::NotDeployed { release, .. } = notice {
+                    self.deploying = None;
+                    self.not_deployed.push(release.clone());
                 }
             }
             (self.now, steps) = (step.now, steps + 1);

@@ -72,6 +72,9 @@ pub(crate) fn particulars(sight: &Sight, book: &Book) -> Complaints {
         {
             complaints.push(format!("{name} was to be of edition {edition}: {}", leader.command));
         }
+        if process.release != book.release {
+            complaints.push(format!("{name} runs {}, and was to run {}", process.release, book.release));
+        }
         let Some(port) = port else { continue };
         let listening = sight.listeners.get(&port).map_or(&[] as &[u64], Vec::as_slice);
         if listening.iter().any(|inode| !leader.sockets.contains(inode)) {

@@ -61,6 +61,8 @@ impl Sight {
         for target in links.filter_map(|link| fs::read_link(link.path()).ok()) {
             let target = target.to_string_lossy();
             let what = target.split_once(":[").map_or(&*target, |(what, _)| what);
+            // One release is held as another is.
+            let what = what.trim_end_matches(|c: char| c.is_ascii_digit());
             *descriptors.entry(what.to_owned()).or_default() += 1;
         }
         let threads = fs::read_dir(format!("/proc/{supervisor}/task")).map_or(0, Iterator::count);

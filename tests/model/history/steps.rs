@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{History, remove};
-use crate::book::{Book, Place};
+use crate::book::Place;
 use crate::cast::{Entry, kind, procfile, spec};
 use crate::check::sight::{Seen, look};
 use crate::harness::send;
@@ -175,13 +175,20 @@ impl History {
             "reload {:?}",
             entries.iter().filter(|entry| !self.book.entries.contains(entry)).collect::<Vec<_>>()
         ));
-        self.files_become(entries);
+        if self.releases.is_empty() {
+            self.files_become(entries);
+        } else {
+            // Where another one still goes on, nothing changes.
+            self.deploy(entries);
+        }
     }
 
     /// Files that cannot be used change nothing.
     fn reload_nonsense(&mut self) {
         self.note("reload nonsense");
-        let (good, good_spec) = (procfile(&self.book.entries), spec(&self.book.entries));
+        let directory = self.life.app("");
+        let (good, good_spec) =
+            (procfile(&self.book.entries, &directory), spec(&self.book.entries, &directory));
         if self.dice.happens(50) {
             self.write(&format!("{good}no colon\n"), &good_spec);
         } else {
@@ -245,7 +252,6 @@ impl History {
             thread::sleep(Duration::from_millis(millis));
             self.life.change("/v1/stop", &format!("{{\"targets\":[\"{name}\"]}}"));
         }
-        self.book.one_offs += 1;
     }
 
     /// The type that ends badly in its first lives does so again.
@@ -281,10 +287,12 @@ impl History {
         self.note("the supervisor is killed");
         self.life.run.is_killed();
         self.lives += 1;
-        let next = Life::begin(&self.project, self.lives);
+        let current: &[&str] = if self.releases.is_empty() { &[] } else { &["--release", "current"] };
+        let next = Life::begin(&self.project.clone().args(current), self.lives);
         let last = std::mem::replace(&mut self.life, next);
         self.dead.push(last.run);
-        self.book = Book::new(self.book.entries.clone(), self.base);
+        self.book = self.book_of_a_new_life();
+        self.log.lines.push(format!("it runs {}", self.book.release));
         // Nobody is left who would answer.
         self.unanswered.clear();
         (self.before, self.held) = (None, std::collections::BTreeMap::new());
