@@ -188,10 +188,14 @@ impl Book {
         }
     }
 
-    /// Another release holds: every instance has something new.
+    /// Another release holds: every instance has something new, the id at least. The same once more under another number is
+    /// the same.
     pub(crate) fn deployed(&mut self, release: &str, entries: Vec<Entry>) {
-        self.reread(entries);
         release.clone_into(&mut self.release);
+        if entries == self.entries {
+            return;
+        }
+        self.reread(entries);
         let up: Vec<Place> =
             self.places().into_iter().filter(|place| !self.stopped.contains(place)).collect();
         self.asked_to_restart(&up);

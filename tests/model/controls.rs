@@ -60,7 +60,7 @@ fn a_stray_a_zombie_and_a_process_that_was_stopped_behind_our_back_are_seen() {
     send(supervisor, libc::SIGSTOP);
     send(leader, libc::SIGKILL);
     eventually("a zombie", || (state(leader) == Some('Z')).then_some(()), || "none".to_owned());
-    let mut while_it_stands = Sight { ps: sight.ps.clone(), ..sight.clone() };
+    let mut while_it_stands = sight.clone();
     while_it_stands.family.insert(leader, super::check::sight::look(leader).expect("it is not waited for"));
     sees(&processes::complaints(&while_it_stands), "is a zombie");
     send(supervisor, libc::SIGCONT);
@@ -98,6 +98,14 @@ fn lies_of_ps_are_seen() {
     sees(&processes::complaints(&no_pid), "with pid None");
     let gone = lie(&|sight| drop(sight.family.remove(&sight.ps.processes[at].pid.expect("it lives").raw())));
     sees(&processes::complaints(&gone), "which is not there");
+
+    let named_web = |sight: &mut Sight| {
+        let steady = sight.ps.processes[at + 1].pid.expect("it lives").raw();
+        let seen = sight.family.get_mut(&steady).expect("it lives");
+        seen.environment.insert("PS".to_owned(), "web.1".to_owned());
+    };
+    assert_eq!(processes::twins(&sight), Complaints::new());
+    sees(&processes::twins(&lie(&named_web)), "web.1 has more than one leader");
 
     let port = lie(&|sight| sight.ps.processes[at].port = sight.ps.processes[at].port.map(|port| port + 1));
     sees(&asked::particulars(&port, book), "was to have");

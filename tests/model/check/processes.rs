@@ -4,11 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use supervise::api::State;
 
+use super::sight::look;
 use super::{Complaints, Sight};
 
 /// Everybody belongs to an instance that is shown, whoever is shown lives, nobody is a zombie.
 pub(crate) fn complaints(sight: &Sight) -> Complaints {
     [strays(sight), shown(sight), zombies(sight)].concat()
+}
+
+/// No slot ever has two leaders: this holds at every moment, quiet or not.
+pub(crate) fn twins(sight: &Sight) -> Complaints {
+    let mut by_slot: BTreeMap<&str, Vec<(i32, u64)>> = BTreeMap::new();
+    for (pid, seen) in sight.family.iter().filter(|(pid, seen)| sight.leads(**pid, seen)) {
+        // Before it executes its program it has no name, and when it is dead none any more.
+        if let Some(slot) = seen.variable("PS") {
+            by_slot.entry(slot).or_default().push((*pid, seen.born));
+        }
+    }
+    // They were looked at one after the other: who was there first may have ended before the next one came.
+    let alive =
+        |(pid, born): &&(i32, u64)| look(*pid).is_some_and(|seen| seen.state != 'Z' && seen.born == *born);
+    let twins =
+        by_slot.iter().filter(|(_, leaders)| leaders.len() > 1 && leaders.iter().filter(alive).count() > 1);
+    twins.map(|(slot, leaders)| format!("{slot} has more than one leader: {leaders:?}")).collect()
 }
 
 fn zombies(sight: &Sight) -> Complaints {

@@ -15,6 +15,8 @@ pub(crate) struct Sight {
     /// Everybody who has our mark or descends from the supervisor, itself left out.
     pub(crate) family: BTreeMap<i32, Seen>,
     pub(crate) supervisor: i32,
+    /// Whose session it is, and its leaders'.
+    session: i32,
     /// Descriptors of the supervisor, by what they are: `pipe`, `socket`.
     pub(crate) descriptors: BTreeMap<String, usize>,
     pub(crate) threads: usize,
@@ -33,7 +35,7 @@ pub(crate) struct Seen {
     /// When it was started, in ticks since boot.
     pub(crate) born: u64,
     pub(crate) command: String,
-    environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// The inodes of the sockets that it has.
     pub(crate) sockets: Vec<u64>,
 }
@@ -66,12 +68,19 @@ impl Sight {
             *descriptors.entry(what.to_owned()).or_default() += 1;
         }
         let threads = fs::read_dir(format!("/proc/{supervisor}/task")).map_or(0, Iterator::count);
-        Sight { ps, family, supervisor, descriptors, threads, listeners: listeners() }
+        let session = look(supervisor).map_or(0, |seen| seen.session);
+        Sight { ps, family, supervisor, session, descriptors, threads, listeners: listeners() }
     }
 
     /// The processes of the formation, without the commands that run once.
     pub(crate) fn formation(&self) -> impl Iterator<Item = &ProcessStatus> {
         self.ps.processes.iter().filter(|process| process.process_type.as_str() != "run")
+    }
+
+    /// Whether somebody leads an instance. An orphan has the same parent, and may lead a group; but never one of the
+    /// supervisor's session.
+    pub(crate) fn leads(&self, pid: i32, seen: &Seen) -> bool {
+        (seen.parent, seen.group, seen.session) == (self.supervisor, pid, self.session)
     }
 
     pub(crate) fn leader(&self, process: &ProcessStatus) -> Option<(i32, &Seen)> {

@@ -19,6 +19,8 @@ impl History {
         loop {
             let steps = self.retell();
             let sight = Sight::new(&self.life);
+            let twins = processes::twins(&sight);
+            assert!(twins.is_empty(), "{}\n{sight}\n{}", twins.join("\n"), self.life);
             let rolling = self.life.core.rolling();
             let mut complaints = asked::complaints(&sight, &self.book);
             complaints.extend(rolling.into_iter().map(|name| format!("{name} is being replaced")));

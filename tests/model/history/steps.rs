@@ -110,7 +110,7 @@ impl History {
         Some((pid, place, seen))
     }
 
-    /// An orphan has the same parent as a leader, and may lead a group; but never one of the supervisor's session.
+    /// As [`Sight::leads`].
     fn leads(&self, pid: i32, seen: &Seen) -> bool {
         let supervisor = self.life.run.pid();
         let session = look(supervisor).map(|supervisor| supervisor.session);
