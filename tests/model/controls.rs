@@ -7,6 +7,7 @@ use supervise::api::State;
 
 use super::book::{Book, Place};
 use super::cast::Entry;
+use super::check::sight::look;
 use super::check::stream::{Hearing, counted};
 use super::check::{Complaints, Sight, asked, core, processes};
 use super::harness::{eventually, is_alive, send, state};
@@ -55,25 +56,25 @@ fn a_stray_a_zombie_and_a_process_that_was_stopped_behind_our_back_are_seen() {
     );
     stray.kill().and_then(|()| stray.wait()).expect("it is our child");
 
+    let steady = sight.ps.processes.iter().find(|process| process.name.to_string() == "steady.1");
+    let (pid, _) = steady.and_then(|process| sight.leader(process)).expect("it lives");
+    send(pid, libc::SIGSTOP);
+    eventually("a stopped process", || (state(pid) == Some('T')).then_some(()), || "none".to_owned());
+    let seen = look(pid).expect("it lives");
+    let mut stopped = sight.clone();
+    stopped.family.insert(pid, seen);
+    sees(&processes::complaints(&stopped), "is shown as not suspended");
+
     // As long as the supervisor stands still, nobody waits for who has died.
     let supervisor = history.life.run.pid();
     send(supervisor, libc::SIGSTOP);
     send(leader, libc::SIGKILL);
     eventually("a zombie", || (state(leader) == Some('Z')).then_some(()), || "none".to_owned());
     let mut while_it_stands = sight.clone();
-    while_it_stands.family.insert(leader, super::check::sight::look(leader).expect("it is not waited for"));
+    while_it_stands.family.insert(leader, look(leader).expect("it is not waited for"));
     sees(&processes::complaints(&while_it_stands), "is a zombie");
     send(supervisor, libc::SIGCONT);
     eventually("its end", || (!is_alive(leader)).then_some(()), || "it lives".to_owned());
-
-    let steady = sight.ps.processes.iter().find(|process| process.name.to_string() == "steady.1");
-    let (pid, _) = steady.and_then(|process| sight.leader(process)).expect("it lives");
-    send(pid, libc::SIGSTOP);
-    eventually("a stopped process", || (state(pid) == Some('T')).then_some(()), || "none".to_owned());
-    let seen = super::check::sight::look(pid).expect("it lives");
-    let mut stopped = sight;
-    stopped.family.insert(pid, seen);
-    sees(&processes::complaints(&stopped), "is shown as not suspended");
     abandon(history);
 }
 
