@@ -132,6 +132,11 @@ impl Supervisor {
     fn process_status(&self, key: SlotKey, slot: &Slot, now: Time) -> ProcessStatus {
         let name = self.name(key);
         let led = slot.phase.led();
+        // Where nothing lives it is that of the next instance: another slot may have the old one by now.
+        let port = match slot.phase.instance() {
+            Some(_) => self.port(key),
+            None => self.next_edition(key).1.port(key.number),
+        };
         ProcessStatus {
             process_type: name.process_type.clone(),
             slot: key.number,
@@ -142,7 +147,7 @@ impl Supervisor {
             status_text: slot.status_text.clone(),
             suspended: false,
             pid: led.map(|life| life.leader),
-            port: self.port(key),
+            port,
             release: self.member(key).release.clone(),
             restarts: slot.restarts,
             uptime_ms: led.map(|life| millis(now - life.since)),

@@ -14,8 +14,10 @@ use std::io::{self, Read, Seek, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -55,6 +57,9 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
             "flood" => flood(number(next())),
             // `loop TEXT INTERVAL`: `TEXT 1`, `TEXT 2` ... for ever.
             "loop" => repeat(next(), duration(next())),
+            // `tell LENGTH INTERVAL`: lines of up to LENGTH bytes for ever, which say who they are from and the how manieth, and
+            // how many they were in a file of our own below $TOLD.
+            "tell" => tell(number(next()), duration(next())),
             "report" => report(),
             "exit" => exit(next().parse().expect("an exit code")),
             "kill-self" => raise(signal(next())),
@@ -358,6 +363,22 @@ fn bystanders(at_once: usize, file: &str) {
 fn repeat(text: &str, interval: Duration) {
     for n in 1_u64.. {
         put(1, format!("{text} {n}\n").as_bytes());
+        sleep(interval);
+    }
+}
+
+/// Each line is written as a whole (pipe(7): no longer than `PIPE_BUF`), and counted when that is done: whoever is killed
+/// between the two has written one more than it has counted.
+fn tell(longest: usize, interval: Duration) {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("`tell` wants {name}"));
+    let whose = format!("{} {}-{}", variable("PS"), variable("SUPERVISE_INSTANCE"), std::process::id());
+    let (_, count) = whose.split_once(' ').expect("it was put there");
+    let count = Path::new(&variable("TOLD")).join(count);
+    let count = File::create(count).expect("lines can be counted");
+    for n in 1_usize.. {
+        let text = "x".repeat(n * 7919 % longest);
+        put(1, format!("tell {whose} {n} {text}\n").as_bytes());
+        count.write_all_at(&n.to_ne_bytes(), 0).expect("lines can be counted");
         sleep(interval);
     }
 }

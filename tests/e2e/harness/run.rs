@@ -56,6 +56,8 @@ struct Seen {
 struct Heard {
     transcript: Transcript,
     err_ended: bool,
+    /// Whether the reading threads keep what they have and read no more.
+    deaf: bool,
 }
 
 impl Run {
@@ -148,6 +150,11 @@ impl Run {
         self.wait_for("a report", pairs)
     }
 
+    /// Looks at what has been said so far, without a copy of all of it.
+    pub(crate) fn look_at<T>(&self, look: impl FnOnce(&Transcript) -> T) -> T {
+        look(&self.seen.lock().transcript)
+    }
+
     /// What has been said so far.
     pub(crate) fn so_far(&self) -> Transcript {
         self.seen.lock().transcript.clone()
@@ -167,6 +174,21 @@ impl Run {
             [child].into_iter().chain(children).chain(grandchildren).find(is_one)
         };
         eventually("a supervisor under its wrapper", find, || self.so_far().to_string())
+    }
+
+    /// From now on nothing is read from the supervisor's stdout and stderr, until [`Run::hear_again`] or the end.
+    pub(crate) fn be_deaf(&self) {
+        self.seen.lock().deaf = true;
+    }
+
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.seen.lock().deaf
+    }
+
+    /// Everything is read again.
+    pub(crate) fn hear_again(&self) {
+        self.seen.lock().deaf = false;
+        self.seen.bell.notify_all();
     }
 
     /// Sends the supervisor a signal.
@@ -256,6 +278,7 @@ impl Run {
 
     /// Waits until both streams have reached their end: nobody else holds them.
     fn hear_everything(&self) {
+        self.hear_again();
         let deadline = Instant::now() + PATIENCE;
         let mut heard = self.seen.lock();
         while !(heard.transcript.out_ended && heard.err_ended) {
@@ -298,13 +321,19 @@ impl Seen {
         // A test that fails while it looks poisons the lock; what was heard stays as good as it was.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For a reading thread, which waits here while nothing is to be heard.
+    fn lock_to_add(&self) -> MutexGuard<'_, Heard> {
+        let heard = self.lock();
+        self.bell.wait_while(heard, |heard| heard.deaf).unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn listen_to_stdout(seen: &Arc<Seen>, file: impl Read + Send + 'static, lines: usize) {
     let seen = Arc::clone(seen);
     thread::spawn(move || {
         listen(file, lines, |line| {
-            seen.lock().transcript.add_out(line);
+            seen.lock_to_add().transcript.add_out(line);
             seen.bell.notify_all();
         });
         seen.lock().transcript.out_ended = true;
@@ -316,7 +345,7 @@ fn listen_to_stderr(seen: &Arc<Seen>, stderr: impl Read + Send + 'static) {
     let seen = Arc::clone(seen);
     thread::spawn(move || {
         listen(stderr, usize::MAX, |line| {
-            seen.lock().transcript.err.push(line.to_vec());
+            seen.lock_to_add().transcript.err.push(line.to_vec());
             seen.bell.notify_all();
         });
         seen.lock().err_ended = true;

@@ -565,6 +565,25 @@ fn ports_that_change_hands_by_a_reload_are_waited_for() {
 }
 
 #[test]
+fn a_stopped_slot_shows_the_port_that_it_would_have_and_not_one_that_is_anothers_by_now() {
+    let on = |name, port| Member { first_port: Some(port), ..member(name, 1) };
+    let mut world = settled(World::new(vec![on("a", 5000), on("b", 5100)]));
+    world.ask(stop(&["a.1"])).expect("it is possible");
+    world.pass(ms(1_000));
+    world.ask_later(Verb::Reload);
+    world.tell(Event::Reread {
+        types: vec![
+            Reread { type_index: 1, member: on("b", 5000), program: Program::Changed },
+            Reread { type_index: 0, member: on("a", 5100), program: Program::Changed },
+        ],
+    });
+    world.pass(ms(1_000));
+    let shown = world.core.supervisor.status(world.now).processes;
+    let shown: Vec<_> = shown.iter().map(|process| (process.name.to_string(), process.port)).collect();
+    assert_eq!(shown, [("b.1".to_owned(), Some(5000)), ("a.1".to_owned(), Some(5100))]);
+}
+
+#[test]
 fn what_no_slot_knows_any_more_is_forgotten_however_often_the_files_change() {
     let mut world = settled(World::new(vec![member("web", 2)]));
     let mut size = 0;
