@@ -50,6 +50,8 @@ use super::surroundings;
 use super::systemd::Herald;
 use super::watch::Watch;
 
+use signal::Unsent;
+
 /// The hands of the supervisor.
 pub(super) struct Host {
     editions: Editions,
@@ -68,6 +70,10 @@ pub(super) struct Host {
     spawner: Spawner,
     /// Instances to which we have sent SIGKILL.
     killed: BTreeSet<InstanceId>,
+    /// Signals to those who could not be seen.
+    unsent: Vec<Unsent>,
+    /// Has us look again after them, and after others.
+    next_sight: Option<JoinHandle<()>>,
     /// Looks again who was killed for memory, in a while.
     next_look: Option<JoinHandle<()>>,
     /// What types listen on.
@@ -138,6 +144,8 @@ impl Host {
             one_offs: HashMap::new(),
             spawner: Spawner::new(inherited, oom_score)?,
             killed: BTreeSet::new(),
+            unsent: Vec::new(),
+            next_sight: None,
             next_look: None,
             sockets,
             null: surroundings::open_null()?,
@@ -317,7 +325,7 @@ impl Host {
 
     /// Whether a command of a probe, or something that one left behind, is not reaped.
     pub(super) fn any_probe(&mut self) -> bool {
-        self.probes.any_process() || !self.family.left_by_probes().is_empty()
+        self.probes.any_process() || !self.family.left_by_probes().is_ok_and(|left| left.is_empty())
     }
 
     /// The event of somebody's request, whose answer goes there.

@@ -1,20 +1,26 @@
 //! Who has ended, and who is left of an instance.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::api::InstanceId;
 use crate::app::Leftovers;
 use crate::supervisor::{Event, SlotKey};
 
+use super::super::Fact;
 use super::super::family::LeaderState;
 use super::super::notify::Reading;
-use super::super::proc::Stat;
+use super::super::proc::{Short, Stat};
 use super::super::reaper;
 use super::{Host, say};
 
+/// So long nothing is looked at, where the system was short of something to look with.
+const BLINK: Duration = Duration::from_millis(50);
+
 impl Host {
     /// A child of ours that has ended, if there is one, and the events it makes. It stays a zombie until
-    /// [`Host::bury`] is called with its pid.
+    /// [`Host::bury`] is called with its pid. None for now where we cannot see who is left of its instance: another must not
+    /// be started beside somebody who is.
     pub(in super::super) fn dead(&mut self) -> Option<(i32, Vec<Event>)> {
         let dead = reaper::peek()?;
         if self.probes.dead(dead) {
@@ -23,12 +29,18 @@ impl Host {
         let Some((instance, slot)) = self.family.led_by(dead.pid) else {
             return Some((dead.pid, Vec::new()));
         };
+        let living = match self.family.descendants(instance) {
+            Ok(living) => living,
+            Err(short) => {
+                self.look_again(short);
+                return None;
+            }
+        };
         // What it has said before it ended comes before its end.
         let mut events = self.heard(instance, Reading::All);
         self.mailboxes.close(instance);
         self.probes.give_up(instance);
         events.push({
-            let living = self.family.descendants(instance);
             match self.family.kin(instance).map(|kin| self.leftovers(kin)) {
                 Some(Leftovers::Stop) => self.watch.over(instance, &living),
                 // Nobody waits for them.
@@ -61,7 +73,13 @@ impl Host {
     pub(in super::super) fn left(&mut self, instance: InstanceId, inbox: &mut VecDeque<Event>) {
         self.watch.done(instance);
         let Some(kin) = self.family.kin(instance) else { return };
-        let living = self.family.descendants(instance);
+        let living = match self.family.descendants(instance) {
+            Ok(living) => living,
+            Err(short) => {
+                self.watch.over_somebody(instance);
+                return self.look_again(short);
+            }
+        };
         self.watch.over(instance, &living);
         tell_remaining(kin.slot, instance, &living, inbox);
         if living.is_empty() && kin.leader_state == LeaderState::Reaped {
@@ -86,10 +104,31 @@ impl Host {
 
     /// Who of an instance is alive, its leader included.
     pub(super) fn look(&mut self, slot: SlotKey, instance: InstanceId, inbox: &mut VecDeque<Event>) {
-        let mut living = self.family.descendants_of_the_living(instance);
         let leader = self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
-        living.extend(leader.and_then(|kin| Stat::of(kin.leader.raw())).filter(Stat::alive));
-        tell_remaining(slot, instance, &living, inbox);
+        let looked = self.family.descendants_of_the_living(instance).and_then(|mut living| {
+            let leader = leader.map_or(Ok(None), |kin| Stat::look(kin.leader.raw()))?;
+            living.extend(leader.filter(Stat::alive));
+            Ok(living)
+        });
+        match looked {
+            Ok(living) => tell_remaining(slot, instance, &living, inbox),
+            // The supervisor asks again before long.
+            Err(short) => self.look_again(short),
+        }
+    }
+
+    /// Has us look again in a moment, after those who could not be seen.
+    pub(super) fn look_again(&mut self, Short(errno): Short) {
+        if self.next_sight.as_ref().is_some_and(|sight| !sight.is_finished()) {
+            return;
+        }
+        tracing::debug!(%errno, "nothing is to be seen in /proc for now");
+        let facts = self.facts.clone();
+        self.next_sight = Some(tokio::spawn(async move {
+            tokio::time::sleep(BLINK).await;
+            // An error means that the loop has ended and does not want to know.
+            let _ = facts.send(Fact::LookAgain).await;
+        }));
     }
 }
 
