@@ -19,6 +19,8 @@ pub(super) enum Fact {
     Probed(Finding),
     /// The kernel may have killed somebody for memory.
     Memory,
+    /// What could not be seen for want of something may be seen by now.
+    LookAgain,
     /// Something lies in the `NOTIFY_SOCKET` of an instance.
     Notified(InstanceId),
     /// The stream has something to say.
@@ -53,6 +55,7 @@ impl Fact {
             Fact::Signal(_)
             | Fact::Left(_)
             | Fact::Memory
+            | Fact::LookAgain
             | Fact::Probed(_)
             | Fact::Notified(_)
             | Fact::Stream(Report::Over)

@@ -10,7 +10,7 @@ use crate::api::{InstanceId, Pid};
 use crate::supervisor::SlotKey;
 
 use super::cgroup::Cgroups;
-use super::proc::{self, Stat};
+use super::proc::{self, Short, Stat};
 
 /// Everybody that we look after.
 #[derive(Debug)]
@@ -179,9 +179,12 @@ impl Family {
     }
 
     /// Who of an instance is alive, its leader aside.
-    pub(super) fn descendants(&mut self, instance: InstanceId) -> Vec<Stat> {
-        let Some(kin) = self.kin(instance) else { return Vec::new() };
-        self.adopt();
+    ///
+    /// # Errors
+    /// The system is short of something: that cannot be told for now, and nobody is to be taken for gone.
+    pub(super) fn descendants(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
+        let Some(kin) = self.kin(instance) else { return Ok(Vec::new()) };
+        self.adopt()?;
         if self.strangers == Strangers::OfTheFirst {
             let lives = &self.lives;
             for owner in self.adopted.values_mut() {
@@ -195,51 +198,59 @@ impl Family {
         match self.adoption {
             Adoption::Ours => self.descendants_of_ours(instance, kin),
             Adoption::Elsewhere => {
-                let mut below = self.below(instance, kin);
+                let mut below = self.below(instance, kin)?;
                 let group = below.iter().filter(|stat| stat.group == kin.leader.raw()).cloned().collect();
                 self.groups.insert(instance, group);
                 let known = |pid: &i32| *pid == kin.leader.raw() || below.iter().any(|stat| stat.pid == *pid);
                 let in_cell = self.cgroups.members(instance).into_iter().flatten();
                 let more: Vec<i32> = in_cell.filter(|pid| !known(pid)).collect();
-                below.extend(more.into_iter().filter_map(Stat::of).filter(Stat::alive));
-                below
+                below.append(&mut living(more)?);
+                Ok(below)
             }
         }
     }
 
-    fn descendants_of_ours(&self, instance: InstanceId, kin: Kin) -> Vec<Stat> {
+    fn descendants_of_ours(&self, instance: InstanceId, kin: Kin) -> Result<Vec<Stat>, Short> {
         let in_cell = self.cgroups.members(instance);
         let mut adopted = self.adopted.iter().filter(|(_, owner)| self.is_of(**owner, instance));
         let by_ancestry = match &in_cell {
             None => adopted.next().is_some(),
             // Who may arrange cgroups may have left its cell; the dead are in none.
-            Some(members) => adopted
-                .any(|(pid, _)| !members.contains(pid) && Stat::of(*pid).is_some_and(|stat| stat.alive())),
+            Some(members) => {
+                let strays = adopted.map(|(pid, _)| *pid).filter(|pid| !members.contains(pid));
+                !living(strays)?.is_empty()
+            }
         };
         if by_ancestry {
             return self.below(instance, kin);
         }
         let members = in_cell.into_iter().flatten().filter(|pid| *pid != kin.leader.raw());
-        members.filter_map(Stat::of).filter(Stat::alive).collect()
+        living(members)
     }
 
     /// Who of an instance is alive, and neither in its cell nor its leader.
-    pub(super) fn outside_of_cell(&mut self, instance: InstanceId) -> Vec<Stat> {
+    ///
+    /// # Errors
+    /// As [`Family::descendants`].
+    pub(super) fn outside_of_cell(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
         let in_cell = self.cgroups.members(instance).unwrap_or_default();
-        let mut outside = self.descendants(instance);
+        let mut outside = self.descendants(instance)?;
         outside.retain(|stat| !in_cell.contains(&stat.pid));
-        outside
+        Ok(outside)
     }
 
     /// Who of an instance whose leader lives is alive, its leader aside: the whole of /proc is read.
-    pub(super) fn descendants_of_the_living(&mut self, instance: InstanceId) -> Vec<Stat> {
-        let Some(kin) = self.kin(instance) else { return Vec::new() };
-        self.adopt();
+    ///
+    /// # Errors
+    /// As [`Family::descendants`].
+    pub(super) fn descendants_of_the_living(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
+        let Some(kin) = self.kin(instance) else { return Ok(Vec::new()) };
+        self.adopt()?;
         self.below(instance, kin)
     }
 
-    fn below(&self, instance: InstanceId, kin: Kin) -> Vec<Stat> {
-        let everybody = proc::everybody();
+    fn below(&self, instance: InstanceId, kin: Kin) -> Result<Vec<Stat>, Short> {
+        let everybody = proc::everybody()?;
         let leader = kin.leader.raw();
         let mut members: BTreeSet<i32> = self
             .adopted
@@ -268,10 +279,8 @@ impl Family {
                 break;
             }
         }
-        everybody
-            .into_iter()
-            .filter(|stat| stat.pid != leader && stat.alive() && members.contains(&stat.pid))
-            .collect()
+        let is_one = |stat: &Stat| stat.pid != leader && stat.alive() && members.contains(&stat.pid);
+        Ok(everybody.into_iter().filter(is_one).collect())
     }
 
     /// Whether a process is of an instance whose leader is not reaped: the leader, one of its group, one that descends from
@@ -294,19 +303,22 @@ impl Family {
             stat.pid == leader || self.adopted.get(&stat.pid) == Some(&Owner::Instance(instance))
         });
         descends
-            || self.owner_by_mark(pid) == Some(Owner::Instance(instance))
+            || self.owner_by_mark(pid) == Ok(Some(Owner::Instance(instance)))
             || self.cgroups.instance_of(pid) == Some(instance)
     }
 
     /// What commands of probes have left behind that have ended: none of it is of any use to anybody.
-    pub(super) fn left_by_probes(&mut self) -> Vec<Stat> {
-        self.adopt();
+    ///
+    /// # Errors
+    /// As [`Family::descendants`].
+    pub(super) fn left_by_probes(&mut self) -> Result<Vec<Stat>, Short> {
+        self.adopt()?;
         let running: BTreeSet<u64> = self.probes.values().copied().collect();
         let left = self.adopted.iter().filter(|(_, owner)| match owner {
             Owner::Probe(number) => !running.contains(number),
             Owner::Instance(_) | Owner::Unknown => false,
         });
-        left.filter_map(|(pid, _)| Stat::of(*pid)).filter(Stat::alive).collect()
+        living(left.map(|(pid, _)| *pid))
     }
 
     /// Whether a child of ours is a probe's command, or was left behind by one.
@@ -328,20 +340,21 @@ impl Family {
     }
 
     /// Takes note of children that became ours, and whose they are.
-    fn adopt(&mut self) {
-        for pid in proc::children() {
+    fn adopt(&mut self) -> Result<(), Short> {
+        for pid in proc::children()? {
             let known = self.leaders.contains_key(&pid) || self.probes.contains_key(&pid);
             if known || self.adopted.contains_key(&pid) {
                 continue;
             }
-            let Some(stat) = Stat::of(pid).filter(Stat::alive) else { continue };
-            let owner = self.owner(&stat);
+            let Some(stat) = Stat::look(pid)?.filter(Stat::alive) else { continue };
+            let owner = self.owner(&stat)?;
             tracing::debug!(pid, name = stat.name, ?owner, "adopted");
             self.adopted.insert(pid, owner);
         }
+        Ok(())
     }
 
-    fn owner(&self, stat: &Stat) -> Owner {
+    fn owner(&self, stat: &Stat) -> Result<Owner, Short> {
         // A group keeps its number while it has a member; should the number have two claimants, the later has it.
         let claimants = self.lives.iter().filter(|(_, kin)| kin.leader.raw() == stat.group);
         let claimant = claimants.map(|(instance, _)| *instance).max();
@@ -349,17 +362,32 @@ impl Family {
         let by_group = by_cell
             .or(claimant.map(Owner::Instance))
             .or_else(|| self.probes.get(&stat.group).map(|number| Owner::Probe(*number)));
-        by_group.or_else(|| self.owner_by_mark(stat.pid)).unwrap_or(Owner::Unknown)
+        Ok(match by_group {
+            Some(owner) => owner,
+            None => self.owner_by_mark(stat.pid)?.unwrap_or(Owner::Unknown),
+        })
     }
 
-    fn owner_by_mark(&self, pid: i32) -> Option<Owner> {
-        let value = String::from_utf8(proc::variable(pid, "SUPERVISE_INSTANCE")?).ok()?;
+    fn owner_by_mark(&self, pid: i32) -> Result<Option<Owner>, Short> {
+        let value = proc::variable(pid, "SUPERVISE_INSTANCE")?;
+        Ok(value.and_then(|value| self.marked(value)))
+    }
+
+    /// Whose mark this is.
+    fn marked(&self, value: Vec<u8>) -> Option<Owner> {
+        let value = String::from_utf8(value).ok()?;
         let rest = value.strip_prefix(&self.mark)?.strip_prefix('-')?;
         match rest.split_once('.') {
             Some((_, number)) => number.parse().ok().map(Owner::Probe),
             None => rest.parse().ok().map(|number| Owner::Instance(InstanceId(number))),
         }
     }
+}
+
+/// Those of them that live.
+fn living(pids: impl IntoIterator<Item = i32>) -> Result<Vec<Stat>, Short> {
+    let looks = pids.into_iter().map(Stat::look);
+    looks.filter_map(|look| look.map(|stat| stat.filter(Stat::alive)).transpose()).collect()
 }
 
 /// Whether what stands behind the beginning of a mark (see [`Family::mark_of_probe`]) is a probe's.

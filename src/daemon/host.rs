@@ -1,6 +1,7 @@
 //! Performs actions. It decides nothing: what it finds out goes back as an event.
 
 mod change;
+mod departed;
 mod memory;
 mod signal;
 
@@ -31,7 +32,7 @@ use super::cgroup::Cgroups;
 use super::clock::Clock;
 use super::control::{Control, Doors};
 use super::edition::{Candidate, Edition, Editions, Term};
-use super::family::{Adoption, Family, Kin, LeaderState, Strangers};
+use super::family::{Adoption, Family, Kin, Strangers};
 use super::inherited::Inherited;
 use super::kill;
 use super::listen::{Bound, Holders, Sockets};
@@ -39,7 +40,6 @@ use super::notify::{Mailboxes, Reading};
 use super::outlast;
 use super::port;
 use super::probe::{Finding, Hands, Probes};
-use super::proc::Stat;
 use super::program;
 use super::reaper;
 use super::releases::Releases;
@@ -49,6 +49,8 @@ use super::spawn::{Failure, Setting, Spawner, Stage};
 use super::surroundings;
 use super::systemd::Herald;
 use super::watch::Watch;
+
+use signal::Unsent;
 
 /// The hands of the supervisor.
 pub(super) struct Host {
@@ -68,6 +70,10 @@ pub(super) struct Host {
     spawner: Spawner,
     /// Instances to which we have sent SIGKILL.
     killed: BTreeSet<InstanceId>,
+    /// Signals to those who could not be seen.
+    unsent: Vec<Unsent>,
+    /// Has us look again after them, and after others.
+    next_sight: Option<JoinHandle<()>>,
     /// Looks again who was killed for memory, in a while.
     next_look: Option<JoinHandle<()>>,
     /// What types listen on.
@@ -138,6 +144,8 @@ impl Host {
             one_offs: HashMap::new(),
             spawner: Spawner::new(inherited, oom_score)?,
             killed: BTreeSet::new(),
+            unsent: Vec::new(),
+            next_sight: None,
             next_look: None,
             sockets,
             null: surroundings::open_null()?,
@@ -207,13 +215,7 @@ impl Host {
                 inbox.extend(self.probes.drain(instance));
                 self.signal(slot, instance, target, Signal::KILL, inbox);
             }
-            Action::Look { slot, instance } => {
-                let mut living = self.family.descendants_of_the_living(instance);
-                let leader =
-                    self.family.kin(instance).filter(|kin| kin.leader_state == LeaderState::Unreaped);
-                living.extend(leader.and_then(|kin| Stat::of(kin.leader.raw())).filter(Stat::alive));
-                tell_remaining(slot, instance, &living, inbox);
-            }
+            Action::Look { slot, instance } => self.look(slot, instance, inbox),
             Action::Pass { signal } => self.pass(signal, inbox),
             Action::Suspend => self.suspend(),
             Action::Resume => self.signal_groups(Signal::CONT),
@@ -291,72 +293,6 @@ impl Host {
         }
     }
 
-    /// A child of ours that has ended, if there is one, and the events it makes. It stays a zombie until
-    /// [`Host::bury`] is called with its pid.
-    pub(super) fn dead(&mut self) -> Option<(i32, Vec<Event>)> {
-        let dead = reaper::peek()?;
-        if self.probes.dead(dead) {
-            return Some((dead.pid, Vec::new()));
-        }
-        let Some((instance, slot)) = self.family.led_by(dead.pid) else {
-            return Some((dead.pid, Vec::new()));
-        };
-        // What it has said before it ended comes before its end.
-        let mut events = self.heard(instance, Reading::All);
-        self.mailboxes.close(instance);
-        self.probes.give_up(instance);
-        events.push({
-            let living = self.family.descendants(instance);
-            match self.family.kin(instance).map(|kin| self.leftovers(kin)) {
-                Some(Leftovers::Stop) => self.watch.over(instance, &living),
-                // Nobody waits for them.
-                Some(Leftovers::Leave) | None => {}
-            }
-            let living = living.iter().filter_map(Stat::process).collect();
-            let status = self.diagnosed(instance, dead.status);
-            Event::LeaderExited { slot, instance, status, living }
-        });
-        Some((dead.pid, events))
-    }
-
-    /// Reaps a dead child. Where it led an instance of which nothing is left to wait for, the instance is forgotten.
-    pub(super) fn bury(&mut self, pid: i32) {
-        let led = self.family.led_by(pid);
-        let of_a_probe = self.family.is_of_a_probe(pid);
-        reaper::reap(pid);
-        self.family.reaped(pid);
-        if of_a_probe {
-            self.kill_what_probes_left();
-        }
-        if let Some((instance, _)) = led
-            && !self.watch.watches(instance)
-        {
-            self.forget(instance);
-        }
-    }
-
-    /// Somebody of an instance without a leader has ended, or may have: who is left?
-    pub(super) fn left(&mut self, instance: InstanceId, inbox: &mut VecDeque<Event>) {
-        self.watch.done(instance);
-        let Some(kin) = self.family.kin(instance) else { return };
-        let living = self.family.descendants(instance);
-        self.watch.over(instance, &living);
-        tell_remaining(kin.slot, instance, &living, inbox);
-        if living.is_empty() && kin.leader_state == LeaderState::Reaped {
-            self.forget(instance);
-        }
-    }
-
-    /// Nothing is left of an instance.
-    fn forget(&mut self, instance: InstanceId) {
-        let losses = self.family.cgroups.forget(instance);
-        say(&self.stream, losses);
-        self.killed.remove(&instance);
-        self.family.forget(instance);
-        self.close_unused_sockets();
-        self.let_go_of_releases();
-    }
-
     /// Whoever prunes may remove the releases that nobody lives by.
     fn let_go_of_releases(&mut self) {
         let (editions, family) = (&self.editions, &self.family);
@@ -389,12 +325,7 @@ impl Host {
 
     /// Whether a command of a probe, or something that one left behind, is not reaped.
     pub(super) fn any_probe(&mut self) -> bool {
-        self.probes.any_process() || !self.family.left_by_probes().is_empty()
-    }
-
-    /// Instances that could not be watched, to be looked at when any child has ended.
-    pub(super) fn unwatched(&mut self) -> Vec<InstanceId> {
-        self.watch.unwatched()
+        self.probes.any_process() || !self.family.left_by_probes().is_ok_and(|left| left.is_empty())
     }
 
     /// The event of somebody's request, whose answer goes there.
@@ -588,9 +519,4 @@ fn say(stream: &Stream, notices: impl IntoIterator<Item = Notice>) {
     for notice in notices {
         stream.notice(notice);
     }
-}
-
-fn tell_remaining(slot: SlotKey, instance: InstanceId, living: &[Stat], inbox: &mut VecDeque<Event>) {
-    let living = living.iter().filter_map(Stat::process).collect();
-    inbox.push_back(Event::Remaining { slot, instance, living });
 }

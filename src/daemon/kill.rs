@@ -7,7 +7,7 @@ use crate::api::{Pid, Signal};
 use crate::supervisor::SlotKey;
 
 use super::family::Kin;
-use super::proc::{self, Stat};
+use super::proc::{self, Short, Stat};
 
 /// To one process, whose number is known to be its own (our unreaped child).
 pub(super) fn process(pid: Pid, signal: Signal) -> Result<(), Errno> {
@@ -26,12 +26,15 @@ pub(super) fn exactly(stat: &Stat, signal: Signal) -> Result<(), Errno> {
     let handle = match open(stat.pid) {
         Ok(handle) => Some(handle),
         Err(Errno::ESRCH) => return Ok(()),
-        Err(errno) if is_refused(errno) => None,
+        // Whoever is to be stopped is not spared for want of a descriptor.
+        Err(errno) if is_refused(errno) || Short::of(errno).is_some() => None,
         Err(errno) => return Err(errno),
     };
     // The descriptor pins the process; that it is the one we saw is told by its time of birth.
-    if Stat::of(stat.pid).is_none_or(|now| !now.is(stat)) {
-        return Ok(());
+    match Stat::look(stat.pid) {
+        Ok(Some(now)) if now.is(stat) => {}
+        Ok(_) => return Ok(()),
+        Err(Short(errno)) => return Err(errno),
     }
     if let Some(handle) = handle {
         let nothing: *const libc::siginfo_t = std::ptr::null();

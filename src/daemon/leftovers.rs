@@ -81,7 +81,7 @@ pub(super) async fn settle(
 pub(super) fn find(project: &str, release: &Release) -> Vec<Stat> {
     let beginning = format!("{project}-{}-", proc::pid_namespace());
     let orphaned = |pid: i32| {
-        let mark = String::from_utf8(proc::variable(pid, "SUPERVISE_INSTANCE")?).ok()?;
+        let mark = String::from_utf8(proc::variable(pid, "SUPERVISE_INSTANCE").ok()??).ok()?;
         let mut parts = mark.strip_prefix(&beginning)?.split('-');
         let supervisor: i32 = parts.next()?.parse().ok()?;
         let start: u64 = parts.next()?.parse().ok()?;
@@ -91,7 +91,9 @@ pub(super) fn find(project: &str, release: &Release) -> Vec<Stat> {
         (!its_supervisor_lives && !let_be).then(|| Stat::of(pid)).flatten().filter(Stat::alive)
     };
     let lineage = lineage();
-    proc::pids().into_iter().filter(|pid| !lineage.contains(pid)).filter_map(orphaned).collect()
+    // Nothing runs yet that could make anything short; a start without descriptors for ourselves fails before.
+    let pids = proc::pids().unwrap_or_default();
+    pids.into_iter().filter(|pid| !lineage.contains(pid)).filter_map(orphaned).collect()
 }
 
 /// Ourselves, our parent, and so on.
@@ -102,7 +104,8 @@ fn lineage() -> Vec<i32> {
 }
 
 fn let_be(pid: i32, release: &Release) -> bool {
-    let name = proc::variable(pid, "SUPERVISE_TYPE").and_then(|name| String::from_utf8(name).ok());
+    let name = proc::variable(pid, "SUPERVISE_TYPE").unwrap_or_default();
+    let name = name.and_then(|name| String::from_utf8(name).ok());
     let process_type = name.and_then(|name| release.process_type(&name));
     process_type.is_some_and(|process_type| process_type.policy.leftovers == Leftovers::Leave)
 }

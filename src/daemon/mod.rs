@@ -391,6 +391,12 @@ enum Heard {
 fn hear(supervisor: &mut Traced, host: &mut Host, fact: Fact) -> Heard {
     match fact {
         Fact::Signal(signal) if is_child(signal) => return Heard::Death,
+        Fact::LookAgain => {
+            for event in host.signal_again() {
+                step(supervisor, host, event);
+            }
+            return Heard::Death;
+        }
         Fact::Signal(signal) => step(supervisor, host, Event::Received(signal)),
         Fact::Stream(Report::ReaderGone) => step(supervisor, host, Event::ReaderGone),
         Fact::Left(instance) => look(supervisor, host, instance),
@@ -455,6 +461,7 @@ async fn run_out(stream: &Stream, queue: &mut mpsc::Receiver<Fact>) {
             Fact::Signal(_)
             | Fact::Left(_)
             | Fact::Memory
+            | Fact::LookAgain
             | Fact::Probed(_)
             | Fact::Notified(_)
             | Fact::Stream(Report::ReaderGone)

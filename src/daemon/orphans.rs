@@ -19,7 +19,7 @@ pub(super) async fn end(host: &mut Host, queue: &mut mpsc::Receiver<Fact>, deadl
     if !anybody(host) || std::process::id() != 1 {
         return;
     }
-    let living = proc::children().into_iter().filter_map(Stat::of).filter(Stat::alive);
+    let living = proc::children().unwrap_or_default().into_iter().filter_map(Stat::of).filter(Stat::alive);
     host.announce(Notice::OrphansStopped { processes: living.filter_map(|stat| stat.process()).collect() });
     for signal in [Signal::TERM, Signal::CONT] {
         if let Err(errno) = kill::everybody(signal) {

@@ -29,7 +29,7 @@ pub(super) fn holder(port: u16) -> Option<Process> {
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .find_map(|table| table.lines().skip(1).find_map(|line| listener(line, port)))?;
-    let holders = proc::pids().into_iter().filter(|pid| proc::has_socket(*pid, inode));
+    let holders = proc::pids().ok()?.into_iter().filter(|pid| proc::has_socket(*pid, inode));
     holders.filter_map(Stat::of).min_by_key(|stat| stat.start)?.process()
 }
 

@@ -1,11 +1,12 @@
 //! What /proc tells of other processes (proc(5)). Every answer may be out of date when it arrives.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use memchr::memmem;
+use nix::errno::Errno;
 
 use crate::api::{Pid, Process};
 
@@ -27,9 +28,17 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// The process, `None` where there is none or nothing is to be seen of it.
+    /// The process, `None` where there is none or nothing is to be seen of it, now.
     pub(super) fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&read(&format!("/proc/{pid}/stat"))?)
+        Stat::look(pid).unwrap_or_default()
+    }
+
+    /// The same, for whoever must not take a process for gone that cannot be seen for now.
+    ///
+    /// # Errors
+    /// The system is [short](Short) of something.
+    pub(super) fn look(pid: i32) -> Result<Option<Stat>, Short> {
+        Ok(read(&format!("/proc/{pid}/stat"))?.and_then(|text| Stat::parse(&text)))
     }
 
     fn parse(text: &[u8]) -> Option<Stat> {
@@ -82,18 +91,51 @@ impl Stat {
     }
 }
 
+/// The system has no descriptor or memory for us to look into /proc: nothing is known, and it may be otherwise in a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Short(pub(super) Errno);
+
+impl Short {
+    /// The shortage that an error tells of, if it does.
+    pub(super) fn of(errno: Errno) -> Option<Short> {
+        let short = matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN);
+        short.then_some(Short(errno))
+    }
+
+    /// What there is to be seen: nothing, where an error says anything but a shortage.
+    fn or_nothing<T>(result: io::Result<T>) -> Result<Option<T>, Short> {
+        match result {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) => {
+                let errno = error.raw_os_error().map(Errno::from_raw);
+                errno.and_then(Short::of).map_or(Ok(None), Err)
+            }
+        }
+    }
+}
+
 /// Every process there is.
-pub(super) fn everybody() -> Vec<Stat> {
-    pids().into_iter().filter_map(Stat::of).collect()
+///
+/// # Errors
+/// The system is short of something.
+pub(super) fn everybody() -> Result<Vec<Stat>, Short> {
+    pids()?.into_iter().map(Stat::look).filter_map(Result::transpose).collect()
 }
 
 /// The number of every process there is.
-pub(super) fn pids() -> Vec<i32> {
+///
+/// # Errors
+/// The system is short of something.
+pub(super) fn pids() -> Result<Vec<i32>, Short> {
+    let mut pids = Vec::new();
     if !shows_us() {
-        return Vec::new();
+        return Ok(pids);
     }
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    for entry in Short::or_nothing(fs::read_dir("/proc"))?.into_iter().flatten() {
+        let entry = Short::or_nothing(entry)?;
+        pids.extend(entry.and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()));
+    }
+    Ok(pids)
 }
 
 /// The pid namespace that we live in: numbers of processes mean something only there. 0 where /proc does not tell.
@@ -105,26 +147,28 @@ pub(super) fn pid_namespace() -> u64 {
 }
 
 /// Our own children, dead and adopted ones included.
-pub(super) fn children() -> Vec<i32> {
+///
+/// # Errors
+/// The system is short of something.
+pub(super) fn children() -> Result<Vec<i32>, Short> {
     let us = std::process::id();
     // Whoever is adopted becomes the child of our first thread that lives: the main one (exit.c, find_new_reaper).
-    match read(&format!("/proc/self/task/{us}/children")) {
-        Some(list) => {
-            let list = String::from_utf8_lossy(&list);
-            list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-        }
-        // A kernel without CONFIG_PROC_CHILDREN.
-        None => everybody()
-            .into_iter()
-            .filter(|stat| u32::try_from(stat.parent) == Ok(us))
-            .map(|stat| stat.pid)
-            .collect(),
+    if let Some(list) = read(&format!("/proc/self/task/{us}/children"))? {
+        let list = String::from_utf8_lossy(&list);
+        return Ok(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect());
     }
+    // A kernel without CONFIG_PROC_CHILDREN.
+    let ours = everybody()?.into_iter().filter(|stat| u32::try_from(stat.parent) == Ok(us));
+    Ok(ours.map(|stat| stat.pid).collect())
 }
 
-/// The value of a variable in the environment that a process was started with.
-pub(super) fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
-    value(&read(&format!("/proc/{pid}/environ"))?, name).map(<[u8]>::to_vec)
+/// The value of a variable in the environment that a process was started with, where it is to be seen.
+///
+/// # Errors
+/// The system is short of something.
+pub(super) fn variable(pid: i32, name: &str) -> Result<Option<Vec<u8>>, Short> {
+    let environment = read(&format!("/proc/{pid}/environ"))?;
+    Ok(environment.and_then(|environment| value(&environment, name).map(<[u8]>::to_vec)))
 }
 
 /// The value of a variable among `NAME=value` pairs, each with a NUL behind it.
@@ -140,7 +184,7 @@ fn value<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// The signals that a process has handlers for, signal N in bit N - 1.
 pub(super) fn caught_signals(pid: Pid) -> Option<u64> {
-    let status = read(&format!("/proc/{pid}/status"))?;
+    let status = read(&format!("/proc/{pid}/status")).ok()??;
     let status = String::from_utf8_lossy(&status);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
@@ -159,36 +203,43 @@ pub(super) fn has_socket(pid: i32, inode: u64) -> bool {
 /// Whether /proc is there and is that of our own pid namespace. After `unshare --pid` without `--mount-proc` it is another's,
 /// and every number in it means somebody else.
 pub(super) fn shows_us() -> bool {
-    static SHOWS_US: OnceLock<bool> = OnceLock::new();
-    *SHOWS_US.get_or_init(|| {
-        // It names the reader by its number in the namespace of the mount (proc(5)).
-        let us = fs::read_link("/proc/self").ok();
-        us.and_then(|us| us.to_str()?.parse().ok()) == Some(std::process::id())
-    })
+    static SHOWS_US: OnceLock<()> = OnceLock::new();
+    if SHOWS_US.get().is_some() {
+        return true;
+    }
+    // It names the reader by its number in the namespace of the mount (proc(5)).
+    let us = fs::read_link("/proc/self").ok();
+    let shows_us = us.and_then(|us| us.to_str()?.parse().ok()) == Some(std::process::id());
+    if shows_us {
+        // Kept only then: a link that could not be read for now shall not make us blind for good.
+        SHOWS_US.get_or_init(|| ());
+    }
+    shows_us
 }
 
 /// A whole file of /proc. They say that they are empty, so std would ask for a few bytes at a time; each of them
 /// fits a page but for large environments and many children.
-fn read(path: &str) -> Option<Vec<u8>> {
+fn read(path: &str) -> Result<Option<Vec<u8>>, Short> {
     /// A page, as the kernel makes these files up.
     const PAGE: usize = 4096;
     if !shows_us() {
-        return None;
+        return Ok(None);
     }
-    let mut file = File::open(path).ok()?;
+    let Some(mut file) = Short::or_nothing(File::open(path))? else { return Ok(None) };
     let mut text = vec![0; PAGE];
     let mut filled = 0;
     loop {
-        match file.read(&mut text[filled..]).ok()? {
-            0 => break,
-            count => filled += count,
+        match Short::or_nothing(file.read(&mut text[filled..]))? {
+            None => return Ok(None),
+            Some(0) => break,
+            Some(count) => filled += count,
         }
         if filled == text.len() {
             text.extend_from_slice(&[0; PAGE]);
         }
     }
     text.truncate(filled);
-    Some(text)
+    Ok(Some(text))
 }
 
 #[cfg(test)]
@@ -241,6 +292,6 @@ mod tests {
     fn we_find_ourselves() {
         let us = Stat::of(std::process::id().try_into().expect("a pid fits")).expect("we are there");
         assert!(us.alive() && us.start > 0);
-        assert!(everybody().iter().any(|stat| *stat == us || stat.pid == us.pid));
+        assert!(everybody().expect("nothing is short").iter().any(|stat| *stat == us || stat.pid == us.pid));
     }
 }

@@ -49,6 +49,11 @@ impl Watch {
         self.watched.insert(instance, how);
     }
 
+    /// Watches over an instance of which is not known who is alive: it is to be looked at again.
+    pub(super) fn over_somebody(&mut self, instance: InstanceId) {
+        self.watched.insert(instance, How::ByLooking);
+    }
+
     pub(super) fn watches(&self, instance: InstanceId) -> bool {
         self.watched.contains_key(&instance)
     }

@@ -29,7 +29,8 @@ use crate::api::{InstanceId, NotDeployed, Notice};
 /// most for each read, is a small part; it fits into the second-level cache together with the backlog.
 const READ: usize = 128 * 1024;
 
-/// So long after a write that failed the next one is tried, where no output comes before. In milliseconds.
+/// So long after a write that failed the next one is tried, where no output comes before, and so long after a pipe could not be
+/// watched. In milliseconds.
 const RETRY: u16 = 1_000;
 
 /// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
@@ -59,6 +60,8 @@ pub(super) struct Pump<R> {
     /// Those of them that were not looked at yet.
     told: Range<usize>,
     pipes: Pipes,
+    /// Pipes that are not in `epoll` yet.
+    unwatched: Vec<usize>,
     /// Instances that were asked to end and may have more pipes to come.
     ending: HashSet<InstanceId>,
     inbox: Inbox,
@@ -142,6 +145,7 @@ impl<R: Fn(Report)> Pump<R> {
             events: vec![EpollEvent::empty(); 64],
             told: 0..0,
             pipes: Pipes::new(),
+            unwatched: Vec::new(),
             ending: HashSet::new(),
             inbox: Inbox { bytes: vec![0; READ].into(), count: 0, rest: 0..0, from: 0, begins: Begins::Line },
             farewell: None,
@@ -264,10 +268,18 @@ impl<R: Fn(Report)> Pump<R> {
         let pipe = Pipe { fd, instance, pid, channel, slot, place, head, lines, size: 0, drains };
         let key = self.pipes.add(pipe);
         let Some(pipe) = self.pipes.get_mut(key) else { return };
-        if let Err(errno) = self.epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64)) {
-            // Out of kernel memory or over epoll's own limit. What it holds at the end is read all the same.
-            tracing::error!("the output of process {pid} is not watched: {errno}");
+        if let Err(errno) = watch(&self.epoll, key, pipe) {
+            // Out of kernel memory or over epoll's own limit.
+            tracing::error!("the output of process {pid} is not read for now: {errno}");
+            self.unwatched.push(key);
         }
+    }
+
+    /// Tries once more to watch those pipes that could not be watched: whoever writes to one waits as soon as it is full.
+    fn watch_again(&mut self) {
+        let (pipes, epoll) = (&mut self.pipes, &self.epoll);
+        self.unwatched
+            .retain(|key| pipes.get_mut(*key).is_some_and(|pipe| watch(epoll, *key, pipe).is_err()));
     }
 
     fn say(&mut self, notice: Notice) {
@@ -391,6 +403,7 @@ impl<R: Fn(Report)> Pump<R> {
             // a copy of the descriptor (epoll(7), questions and answers, 6).
             let _ = self.epoll.delete(&pipe.fd);
         }
+        self.unwatched.retain(|unwatched| *unwatched != key);
         self.pipes.close(key);
     }
 
@@ -428,9 +441,10 @@ impl<R: Fn(Report)> Pump<R> {
     fn wait_for_events(&mut self) {
         self.out_watch.set(&self.out, &self.epoll);
         self.aside_watch.set(&self.aside, &self.epoll);
+        self.watch_again();
         let timeout = if self.out.is_fresh() {
             EpollTimeout::ZERO
-        } else if self.out.is_failing() && !self.out.is_empty() {
+        } else if self.out.is_failing() && !self.out.is_empty() || !self.unwatched.is_empty() {
             RETRY.into()
         } else {
             EpollTimeout::NONE
@@ -565,4 +579,9 @@ impl<R: Fn(Report)> Pump<R> {
         }
         self.out.totals()
     }
+}
+
+/// Has us told when a pipe has something.
+fn watch(epoll: &Epoll, key: usize, pipe: &Pipe) -> nix::Result<()> {
+    epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))
 }

@@ -156,7 +156,8 @@ impl Usage {
     /// One pass over all processes, some at a time: whoever asks for something else meanwhile is answered.
     async fn look(self: Rc<Self>, leaders: Vec<i32>) {
         let mut everybody = BTreeMap::new();
-        for some in proc::pids().chunks(AT_A_TIME) {
+        // Whoever only looks is told less where something is short.
+        for some in proc::pids().unwrap_or_default().chunks(AT_A_TIME) {
             everybody.extend(some.iter().filter_map(|pid| Some((*pid, Stat::of(*pid)?))));
             tokio::task::yield_now().await;
         }
@@ -164,7 +165,10 @@ impl Usage {
         let mut marks = HashMap::new();
         let seen = measure(&everybody, &leaders, self.us, |stat| {
             let born = (stat.pid, stat.start);
-            let mark = known.get(&born).cloned().unwrap_or_else(|| proc::variable(stat.pid, MARK));
+            let mark = known
+                .get(&born)
+                .cloned()
+                .unwrap_or_else(|| proc::variable(stat.pid, MARK).unwrap_or_default());
             // Between fork and exec a process has our environment, and another one in a moment.
             if mark.is_some() {
                 marks.insert(born, mark.clone());

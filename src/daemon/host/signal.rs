@@ -11,7 +11,26 @@ use super::super::proc::Stat;
 use super::super::program;
 use super::Host;
 
+/// A signal to somebody who could not be seen.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    slot: SlotKey,
+    instance: InstanceId,
+    target: Whom,
+    signal: Signal,
+}
+
 impl Host {
+    /// Looks again after those who could not be seen and have to be signalled.
+    pub(in super::super) fn signal_again(&mut self) -> VecDeque<Event> {
+        self.kill_what_probes_left();
+        let mut inbox = VecDeque::new();
+        for Unsent { slot, instance, target, signal } in std::mem::take(&mut self.unsent) {
+            self.signal(slot, instance, target, signal, &mut inbox);
+        }
+        inbox
+    }
+
     pub(super) fn signal(
         &mut self,
         slot: SlotKey,
@@ -35,11 +54,18 @@ impl Host {
                 // In one go, those included who are just being born; who has left the cell is killed as ever.
                 let by_cell = everyone && signal == Signal::KILL && self.family.cgroups.kill(instance);
                 let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
-                let descendants = if by_cell {
+                let looked = if by_cell {
                     self.family.outside_of_cell(instance)
                 } else {
                     self.family.descendants(instance)
                 };
+                let descendants = looked.unwrap_or_else(|short| {
+                    // The group has heard it, and shall not hear it twice.
+                    let target = if unreaped { Whom::Strays } else { target };
+                    self.unsent.push(Unsent { slot, instance, target, signal });
+                    self.look_again(short);
+                    Vec::new()
+                });
                 let in_group = |stat: &&Stat| stat.group == kin.leader.raw();
                 // A living member that is ours keeps the group's number ours.
                 let by_member = if everyone && !unreaped && descendants.iter().any(|stat| in_group(&stat)) {
@@ -60,7 +86,11 @@ impl Host {
 
     /// Commands of probes are killed with their group; this is whoever has left it, again and again until there is nobody.
     pub(super) fn kill_what_probes_left(&mut self) {
-        for stat in self.family.left_by_probes() {
+        let left = match self.family.left_by_probes() {
+            Ok(left) => left,
+            Err(short) => return self.look_again(short),
+        };
+        for stat in left {
             if let Err(errno) = kill::exactly(&stat, Signal::KILL) {
                 tracing::warn!(pid = stat.pid, %errno, "what a probe left behind was not killed");
             }

@@ -151,6 +151,7 @@ impl Run {
     }
 
     /// Looks at what has been said so far, without a copy of all of it.
+    #[allow(dead_code, reason = "for tests/model")]
     pub(crate) fn look_at<T>(&self, look: impl FnOnce(&Transcript) -> T) -> T {
         look(&self.seen.lock().transcript)
     }
@@ -177,15 +178,18 @@ impl Run {
     }
 
     /// From now on nothing is read from the supervisor's stdout and stderr, until [`Run::hear_again`] or the end.
+    #[allow(dead_code, reason = "for tests/model")]
     pub(crate) fn be_deaf(&self) {
         self.seen.lock().deaf = true;
     }
 
+    #[allow(dead_code, reason = "for tests/model")]
     pub(crate) fn is_deaf(&self) -> bool {
         self.seen.lock().deaf
     }
 
     /// Everything is read again.
+    #[allow(dead_code, reason = "for tests/model")]
     pub(crate) fn hear_again(&self) {
         self.seen.lock().deaf = false;
         self.seen.bell.notify_all();

@@ -34,8 +34,12 @@ fn told(world: &World, id: supervise::api::RequestId) -> Vec<String> {
 fn changes_of_one_type_in_one_request_follow_each_other() {
     let mut world = World::new(vec![member("web", 1), member("worker", 1)]);
     world.pass(ms(2_000));
-    let changes =
-        [("web", Change::To(1)), ("worker", Change::To(5)), ("web", Change::By(1)), ("worker", Change::By(-2))];
+    let changes = [
+        ("web", Change::To(1)),
+        ("worker", Change::To(5)),
+        ("web", Change::By(1)),
+        ("worker", Change::By(-2)),
+    ];
     world.ask(scale(&changes)).expect("it is possible");
     assert_eq!(formation(&world), "web=2 worker=3");
 }
@@ -53,9 +57,12 @@ fn ports_are_held_against_what_each_type_shall_have_after_the_same_request() {
 
 #[test]
 fn who_waits_for_a_count_waits_for_who_is_being_restarted_too() {
-    let mut world = World::new(vec![member("web", 2)]).habit(0, Script::runs().led_by(obeys_after(ms(1_000))));
+    let mut world =
+        World::new(vec![member("web", 2)]).habit(0, Script::runs().led_by(obeys_after(ms(1_000))));
     world.pass(ms(2_000));
-    world.ask(Verb::Restart { targets: targets(&["web.2"]), manner: Manner::AtOnce }).expect("it is possible");
+    world
+        .ask(Verb::Restart { targets: targets(&["web.2"]), manner: Manner::AtOnce })
+        .expect("it is possible");
     let id = world.request(scale(&[("web", Change::To(2))]), When::Happened);
     world.pass(ms(1_500));
     assert_eq!(world.answer_to(id), None, "it has only just been started: {:#?}", world.said());
@@ -66,7 +73,8 @@ fn who_waits_for_a_count_waits_for_who_is_being_restarted_too() {
 #[test]
 fn who_is_on_its_way_out_of_the_formation_is_not_brought_back_by_a_restart_of_all() {
     let slow = Script::runs().led_by(obeys_after(ms(3_000)));
-    let mut world = World::new(vec![member("web", 2), member("old", 1)]).habit(0, slow.clone()).habit(1, slow);
+    let mut world =
+        World::new(vec![member("web", 2), member("old", 1)]).habit(0, slow.clone()).habit(1, slow);
     world.pass(ms(2_000));
     world.ask(scale(&[("web", Change::To(1))])).expect("it is possible");
     world.ask_later(Verb::Reload);
