@@ -1,13 +1,24 @@
 //! How many of each process type should run: the arguments `web=4 worker=8`, `all=0 web=2`, `web`.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+
 use crate::api::TypeName;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::inputs::Strays;
 
-/// What the arguments ask for, in their order; `all` stands for every type but [`RELEASE`].
+/// What the arguments ask for; `all` stands for every type but [`RELEASE`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Request(Vec<(String, Asked)>);
+pub(super) struct Request {
+    /// What is named, each once, in the order of the arguments.
+    named: Vec<String>,
+    /// Each of them with its count, where it is given one.
+    counts: HashMap<String, Option<u32>>,
+    /// Whether any name stands alone.
+    has_bare: bool,
+}
 
 /// How a type is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +66,24 @@ pub(super) fn parse(arguments: &[String], errors: &mut Diagnostics) -> Request {
                 Ok((name, asked)) => request.add(name, asked).unwrap_or_else(|error| errors.push(error)),
                 Err(reason) => {
                     errors.push(
-                        Diagnostic::new(Place::Arguments, format!("`{argument}`: {reason}")).with_help(FORM),
+                        Diagnostic::new(Place::Arguments, format!("`{}`: {reason}", brief(argument)))
+                            .with_help(FORM),
                     );
                 }
             }
         }
     }
     request
+}
+
+/// An argument as an error shows it: each of a thousand errors in one argument need not show it all.
+fn brief(argument: &str) -> Cow<'_, str> {
+    /// About a line of a terminal.
+    const SHOWN: usize = 70;
+    match argument.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &argument[..end])),
+        None => Cow::Borrowed(argument),
+    }
 }
 
 /// Of one type. Far more than the processes that a kernel allows by default (32768, proc(5), `pid_max`): what is above is
@@ -112,32 +134,44 @@ fn parse_part(part: &str) -> Result<(&str, Asked), String> {
 
 impl Request {
     fn add(&mut self, name: &str, asked: Asked) -> Result<(), Diagnostic> {
-        if let (Some(earlier), Asked::Count(count)) = (self.count_of(name), asked)
-            && earlier != count
-        {
-            let reason = format!("`{name}` is given two counts, {earlier} and {count}");
-            return Err(Diagnostic::new(Place::Arguments, reason).with_help("name each type once"));
+        let asked = match asked {
+            Asked::Selected => {
+                self.has_bare = true;
+                None
+            }
+            Asked::Count(count) => Some(count),
+        };
+        match self.counts.entry(name.to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(asked);
+                self.named.push(name.to_owned());
+            }
+            Entry::Occupied(mut known) => match (*known.get(), asked) {
+                (Some(earlier), Some(count)) if earlier != count => {
+                    let reason = format!("`{name}` is given two counts, {earlier} and {count}");
+                    return Err(Diagnostic::new(Place::Arguments, reason).with_help("name each type once"));
+                }
+                (earlier, asked) => {
+                    known.insert(earlier.or(asked));
+                }
+            },
         }
-        self.0.push((name.to_owned(), asked));
         Ok(())
     }
 
     fn names(&self, name: &str) -> bool {
-        self.0.iter().any(|(named, _)| named == name)
+        self.counts.contains_key(name)
     }
 
     fn count_of(&self, name: &str) -> Option<u32> {
-        self.0.iter().find_map(|(named, asked)| match asked {
-            Asked::Count(count) if named == name => Some(*count),
-            Asked::Count(_) | Asked::Selected => None,
-        })
+        self.counts.get(name).copied().flatten()
     }
 
     /// Whether only what is named runs.
     fn selects(&self, selection: Selection) -> bool {
         match selection {
-            Selection::Bare => self.0.iter().any(|(_, asked)| *asked == Asked::Selected),
-            Selection::Only => !self.0.is_empty(),
+            Selection::Bare => self.has_bare,
+            Selection::Only => !self.named.is_empty(),
         }
     }
 
@@ -148,12 +182,13 @@ impl Request {
         strays: Strays,
         known: &'a [TypeName],
     ) -> impl Iterator<Item = Diagnostic> + 'a {
-        let is_known = |name: &str| name == ALL || known.iter().any(|known| known.as_str() == name);
+        let names: HashSet<&str> = known.iter().map(TypeName::as_str).chain([ALL]).collect();
+        let is_known = move |name: &str| names.contains(name);
         let refused = match strays {
             Strays::Refused => true,
-            Strays::PassedOver => self.selects(selection) && !self.0.iter().any(|(name, _)| is_known(name)),
+            Strays::PassedOver => self.selects(selection) && !self.named.iter().any(|name| is_known(name)),
         };
-        let unknown = self.0.iter().map(|(name, _)| name).filter(move |name| refused && !is_known(name));
+        let unknown = self.named.iter().filter(move |name| refused && !is_known(name));
         unknown.map(|name| unknown_type(name, known.iter().map(TypeName::as_str)))
     }
 

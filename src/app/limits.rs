@@ -181,6 +181,11 @@ pub(super) fn parse(resource: u32, text: &str) -> Option<Limit> {
     Some(Limit { resource, value })
 }
 
+/// What [`super::bare`] reads: as a resource limit, memory, processors and processes.
+pub(super) fn read(text: &str) -> [Option<u64>; 4] {
+    [parse(0, text).map(|limit| limit.value), memory(text), cpus(text), pids(text)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

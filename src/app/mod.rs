@@ -7,6 +7,8 @@ mod app_json;
 mod attach;
 #[cfg(test)]
 mod attach_tests;
+#[doc(hidden)]
+pub mod bare;
 mod command;
 mod diagnostic;
 mod elsewhere;

@@ -80,9 +80,9 @@ pub(super) fn assign(base: Base, step: u16, candidates: &[Candidate<'_>]) -> (Ve
     if faults.is_empty() {
         return (ports, errors);
     }
-    let found = (1..=u16::MAX)
-        .filter(|candidate| *candidate > step)
-        .chain((1..step).rev())
+    let widest = widest(base, candidates);
+    let found = (step.saturating_add(1)..=widest)
+        .chain((1..step.min(widest.saturating_add(1))).rev())
         .find(|step| fits(candidates, &self::ranges(base, *step, candidates)));
     let help = match found {
         Some(step) => format!("`--port-step {}` fits", rounded(step, base, candidates)),
@@ -91,6 +91,19 @@ pub(super) fn assign(base: Base, step: u16, candidates: &[Candidate<'_>]) -> (Ve
     errors
         .extend(faults.into_iter().map(|reason| Diagnostic::new(Place::Arguments, reason).with_help(&help)));
     (ports, errors)
+}
+
+/// No larger step fits: with it the last of those that run would begin above 65535. So the more types there are, the fewer
+/// steps are to be tried. 0 where no step changes anything.
+fn widest(base: Base, candidates: &[Candidate<'_>]) -> u16 {
+    let at = |step| ranges(Base { port: 0, ..base }, step, candidates).into_iter().zip(candidates);
+    let follows = |(range, candidate): (Range, &Candidate<'_>)| {
+        range.filter(|_| candidate.own.is_none() && candidate.quantity > 0).map(|(first, _)| first)
+    };
+    // From port 0 in steps of 1 each begins at its index.
+    let last = at(1).filter_map(follows).max().unwrap_or(0);
+    let widest = u64::from(u16::MAX - base.port).checked_div(last).unwrap_or(0);
+    u16::try_from(widest).unwrap_or(u16::MAX)
 }
 
 /// The next multiple of 100 where that fits too: people remember it.
@@ -132,29 +145,37 @@ fn fits(candidates: &[Candidate<'_>], ranges: &[Range]) -> bool {
         && taken.windows(2).all(|pair| pair[0].1 < pair[1].0)
 }
 
-/// A sentence for each pair of types that overlap and for each that goes too high.
+/// A sentence for each type that begins where another still runs, and for each that goes too high, in the order of the file.
 fn faults(candidates: &[Candidate<'_>], ranges: &[Range]) -> Vec<String> {
-    let running = || {
-        candidates.iter().zip(ranges).filter_map(|(candidate, range)| {
-            let range = (*range).filter(|_| candidate.quantity > 0)?;
-            Some((candidate.name, range))
-        })
-    };
+    let mut running: Vec<(u64, u64, usize)> = ranges
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| candidates[*index].quantity > 0)
+        .filter_map(|(index, range)| range.map(|(first, last)| (first, last, index)))
+        .collect();
+    running.sort_unstable();
     let mut faults = Vec::new();
-    for (index, (name, (first, last))) in running().enumerate() {
+    let mut furthest: Option<(u64, u64, usize)> = None;
+    for (first, last, index) in running {
+        let name = candidates[index].name;
         if last > u64::from(u16::MAX) {
             let slot = first.max(u64::from(u16::MAX) + 1) - first + 1;
-            faults.push(format!("`{name}.{slot}` would get PORT {}, above 65535", first + slot - 1));
+            let reason = format!("`{name}.{slot}` would get PORT {}, above 65535", first + slot - 1);
+            faults.push((index, reason));
         }
-        for (earlier, (from, to)) in running().take(index) {
-            if first <= to && from <= last {
-                let shared = first.max(from);
-                let (a, b) = (shared - from + 1, shared - first + 1);
-                faults.push(format!("`{earlier}.{a}` and `{name}.{b}` would both get PORT {shared}"));
-            }
+        if let Some((from, _, other)) = furthest.filter(|(_, to, _)| first <= *to) {
+            let (slot, name_of_other) = (first - from + 1, candidates[other].name);
+            let (mine, its) = (format!("`{name}.1`"), format!("`{name_of_other}.{slot}`"));
+            let (earlier, later) = if index < other { (mine, its) } else { (its, mine) };
+            let reason = format!("{earlier} and {later} would both get PORT {first}");
+            faults.push((index.max(other), reason));
+        }
+        if furthest.is_none_or(|(_, to, _)| to < last) {
+            furthest = Some((first, last, index));
         }
     }
-    faults
+    faults.sort();
+    faults.into_iter().map(|(_, reason)| reason).collect()
 }
 
 #[cfg(test)]
@@ -235,5 +256,17 @@ mod tests {
             assert!(error.contains(said) && error.contains(help), "{types}: {error}");
         }
         assert_eq!(assign_all(in_file(5000), STEP, "web=100 worker=300").as_deref(), Ok("5000 5100"));
+    }
+    #[test]
+    fn a_step_for_many_types_is_found_without_trying_every_one() {
+        let counts = |many: usize| vec!["a=2"; many].iter().enumerate();
+        let types = |many| counts(many).map(|(nth, type_)| format!("{type_}").replace('a', &format!("t{nth}")));
+        let types = |many| types(many).collect::<Vec<_>>().join(" ");
+        let error = assign_all(in_file(5000), 1, &types(20_000)).expect_err("they overlap");
+        assert!(error.contains("`t0.2` and `t1.1` would both get PORT 5001"), "{error:.200}");
+        assert!(error.contains("`--port-step 2` fits"), "{error:.200}");
+        assert_eq!(error.matches("would both get").count(), 19_999);
+        let error = assign_all(in_file(5000), 3, &types(40_000)).expect_err("they go too high");
+        assert!(error.contains("no `--port-step` fits"), "{error:.200}");
     }
 }

@@ -3,6 +3,7 @@
 //! Every line is an entry, a comment, blank, or an error; none is skipped in silence. Command bytes are not
 //! interpreted here and need not be UTF-8.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::api::{InvalidTypeName, TypeName};
@@ -29,18 +30,22 @@ const LONGEST_LINE: usize = 1 << 20;
 /// All of them: a line that is no entry, a duplicate name, no entry at all.
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, Diagnostics> {
     let mut entries: Vec<Entry> = Vec::new();
+    let mut lines: HashMap<TypeName, usize> = HashMap::new();
     let mut errors = Diagnostics::default();
     for logical in logical_lines(text) {
         match logical.and_then(|line| line.entry()) {
             Ok(None) => {}
-            Ok(Some(entry)) => match entries.iter().find(|earlier| earlier.name == entry.name) {
-                None => entries.push(entry),
+            Ok(Some(entry)) => match lines.get(&entry.name) {
+                None => {
+                    lines.insert(entry.name.clone(), entry.line);
+                    entries.push(entry);
+                }
                 Some(earlier) => errors.push(
                     Diagnostic::new(
                         Place::Line(path.to_owned(), entry.line),
                         format!(
                             "`{}` is there twice: on lines {} and {}",
-                            entry.name, earlier.line, entry.line
+                            entry.name, earlier, entry.line
                         ),
                     )
                     .with_help("give one of them another name, or remove it"),
@@ -65,6 +70,8 @@ struct Logical<'a> {
     /// The first physical line, for errors.
     first: &'a [u8],
     text: Vec<u8>,
+    /// So much of the text is known to be nothing but white space before it begins.
+    blank: usize,
 }
 
 /// What is wrong with a line.
@@ -99,7 +106,7 @@ fn logical_lines(text: &[u8]) -> impl Iterator<Item = Result<Logical<'_>, Fault<
     std::iter::from_fn(move || {
         let (number, first) = physical.next()?;
         let mut fault = check(number, first).err();
-        let mut logical = Logical { number, first, text: first.to_vec() };
+        let mut logical = Logical { number, first, text: first.to_vec(), blank: 0 };
         let mut last = (number, first);
         while logical.is_entry() && ends_with_backslash(trim_end(last.1)) {
             if trim_end(last.1).len() < last.1.len() {
@@ -158,8 +165,11 @@ fn unfinished<'a>((line, source): (usize, &'a [u8]), reason: &str) -> Fault<'a> 
 
 impl<'a> Logical<'a> {
     /// Whether it is neither blank nor a comment: only entries are continued.
-    fn is_entry(&self) -> bool {
-        let text = trim_start(&self.text);
+    fn is_entry(&mut self) -> bool {
+        // What continues a line is asked about again and again: what was looked at once is not looked at any more.
+        let seen = self.blank.min(self.text.len());
+        let text = trim_start(&self.text[seen..]);
+        self.blank = self.text.len() - text.len();
         !text.is_empty() && text[0] != b'#'
     }
 
@@ -169,7 +179,7 @@ impl<'a> Logical<'a> {
     }
 
     /// The entry it is; `None` for a blank line or a comment.
-    fn entry(&self) -> Result<Option<Entry>, Fault<'a>> {
+    fn entry(mut self) -> Result<Option<Entry>, Fault<'a>> {
         if !self.is_entry() {
             return Ok(None);
         }

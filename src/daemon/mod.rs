@@ -4,6 +4,8 @@
 //! else is a function that performs one action and comes back. It runs on the main thread, spawns there and reaps
 //! there; it never waits for a child, a client or the reader of our stdout.
 
+#[doc(hidden)]
+pub mod bare;
 mod birth;
 mod cgroup;
 mod claim;

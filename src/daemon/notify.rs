@@ -317,7 +317,7 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8; LONGEST]) -> Option<Datagr
 }
 
 /// Adds the words of a datagram; one that was there before is moved to the end.
-fn understand(text: &[u8], words: &mut Vec<Word>) {
+pub(super) fn understand(text: &[u8], words: &mut Vec<Word>) {
     for line in text.split(|byte| *byte == b'\n') {
         let word = match line {
             b"READY=1" => Word::Ready,

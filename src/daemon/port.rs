@@ -34,7 +34,7 @@ pub(super) fn holder(port: u16) -> Option<Process> {
 }
 
 /// The inode of a line of `/proc/net/tcp` that listens on a port.
-fn listener(line: &str, port: u16) -> Option<u64> {
+pub(super) fn listener(line: &str, port: u16) -> Option<u64> {
     /// `TCP_LISTEN` of the kernel's `include/net/tcp_states.h`.
     const LISTEN: &str = "0A";
     let mut fields = line.split_ascii_whitespace();

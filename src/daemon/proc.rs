@@ -41,7 +41,7 @@ impl Stat {
         Ok(read(&format!("/proc/{pid}/stat"))?.and_then(|text| Stat::parse(&text)))
     }
 
-    fn parse(text: &[u8]) -> Option<Stat> {
+    pub(super) fn parse(text: &[u8]) -> Option<Stat> {
         // The name may contain anything, blanks and parentheses too; nothing after it does.
         let open = text.iter().position(|byte| *byte == b'(')?;
         let close = text.iter().rposition(|byte| *byte == b')')?;
@@ -172,7 +172,7 @@ pub(super) fn variable(pid: i32, name: &str) -> Result<Option<Vec<u8>>, Short> {
 }
 
 /// The value of a variable among `NAME=value` pairs, each with a NUL behind it.
-fn value<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(super) fn value<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
     // Every process of the machine is asked at a start, and hardly any has it: to search for the name is faster than to
     // look for the end of each pair.
     let begins = |at: &usize| *at == 0 || environment[*at - 1] == 0;

@@ -67,7 +67,7 @@ fn legacy_limit(directory: &Path) -> Option<u64> {
 }
 
 /// The number behind a word at the beginning of a line.
-fn field(text: &str, word: &str) -> Option<u64> {
+pub(super) fn field(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

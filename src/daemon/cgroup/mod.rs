@@ -283,3 +283,13 @@ impl Room {
             .collect()
     }
 }
+
+/// What [`super::bare`] reads.
+pub(super) fn place(cgroup: &[u8], mountinfo: &[u8]) -> String {
+    format!("{:?}", Place::parse(cgroup, mountinfo))
+}
+
+/// What [`super::bare`] reads.
+pub(super) fn memory_event(events: &str, word: &str) -> Option<u64> {
+    memory::field(events, word)
+}

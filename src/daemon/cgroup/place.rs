@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    fn parse(cgroup: &[u8], mountinfo: &[u8]) -> Place {
+    pub(super) fn parse(cgroup: &[u8], mountinfo: &[u8]) -> Place {
         let unified = unified_name(cgroup)
             .and_then(|name| Seat::new(&name, mounts(mountinfo, |kind, _| kind == b"cgroup2")));
         let memory = memory_name(cgroup).and_then(|name| {

@@ -28,7 +28,7 @@ fn written(byte: u8) -> String {
 }
 
 /// `HTTP/1.1 204 No Content`.
-fn status(line: &[u8]) -> Option<u16> {
+pub(super) fn status(line: &[u8]) -> Option<u16> {
     let (version, rest) = line.split_at_checked(9)?;
     let code = rest.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
     let is_http = version.starts_with(b"HTTP/1.") && version.ends_with(b" ");

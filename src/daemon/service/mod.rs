@@ -117,3 +117,17 @@ const WRONG_PASSWORD: &str = "wrong password";
 const STARTING_UP: &str = "starting up";
 const NOT_ALLOWED: &str = "not allowed in";
 const NO_DATABASE: &str = "no such database";
+
+/// What [`super::bare`] reads of a URL: its hosts, as people are told.
+pub(super) fn host_of(text: &str) -> Result<String, String> {
+    Url::parse(text).map(|url| url.host()).map_err(Why::into_owned)
+}
+
+/// What [`super::bare`] reads of an answer, in each protocol that has a reader of its own.
+pub(super) fn conclusions(answer: &[u8]) -> Vec<String> {
+    let verdict = |verdict: Verdict| verdict.unwrap_or_else(|why| why).into_owned();
+    let mut said = vec![verdict(redis::read(answer)), verdict(mysql::refusal(answer, Some(b"x")))];
+    said.extend(mysql::is_greeting(answer).then(|| "speaks mysql".to_owned()));
+    said.extend(http::status(answer).map(|status| format!("answered {status}")));
+    said
+}

@@ -77,6 +77,11 @@ impl Challenge {
     }
 }
 
+/// Whether it is one.
+pub(super) fn is_greeting(bytes: &[u8]) -> bool {
+    Challenge::read(bytes).is_some()
+}
+
 const NATIVE: &[u8] = b"mysql_native_password";
 const CACHING: &[u8] = b"caching_sha2_password";
 
@@ -125,7 +130,7 @@ fn wants_tls(url: &Url) -> bool {
 }
 
 /// What an error means (the manual, "Server Error Message Reference").
-fn refusal(rest: &[u8], password: Option<&[u8]>) -> Verdict {
+pub(super) fn refusal(rest: &[u8], password: Option<&[u8]>) -> Verdict {
     let (code, _) = rest.split_first_chunk::<2>().ok_or(NO_MYSQL)?;
     match u16::from_le_bytes(*code) {
         1045 | 1698 if password.is_some() => Err(WRONG_PASSWORD.into()),

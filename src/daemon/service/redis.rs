@@ -30,7 +30,7 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The first word of an error is its kind; the rest may repeat what was sent.
-fn read(reply: &[u8]) -> Verdict {
+pub(super) fn read(reply: &[u8]) -> Verdict {
     let word = reply.split(|byte| *byte == b' ').next().unwrap_or_default();
     match word {
         b"+PONG" | b"+OK" => ANSWERS,

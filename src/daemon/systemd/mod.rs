@@ -71,7 +71,7 @@ impl Superior {
 }
 
 /// `/run/systemd/notify`, or `@name` for an abstract one.
-fn address(text: &OsStr) -> io::Result<SocketAddr> {
+pub(super) fn address(text: &OsStr) -> io::Result<SocketAddr> {
     match text.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(text),
