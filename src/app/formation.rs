@@ -1,8 +1,8 @@
 //! How many of each process type should run: the arguments `web=4 worker=8`, `all=0 web=2`, `web`.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::api::TypeName;
 
@@ -349,5 +349,17 @@ mod tests {
         let errors =
             formation(Selection::Bare, &["web=x", "=1", "worker=-2", "no=1"]).expect_err("all are wrong");
         assert_eq!(errors.len(), 4, "{errors}");
+    }
+    #[test]
+    fn a_thousand_errors_in_one_argument_do_not_show_it_a_thousand_times() {
+        let errors = formation(Selection::Bare, &[&",".repeat(1000)]).expect_err("nothing between commas");
+        assert_eq!(errors.len(), 1001);
+        assert!(errors.to_string().len() < 200_000, "{}", errors.to_string().len());
+    }
+
+    #[test]
+    fn a_stranger_is_told_once_however_often_it_is_named() {
+        let errors = formation(Selection::Bare, &["x,y=1,x,y", "x=2"]).expect_err("two strangers");
+        assert_eq!(errors.len(), 2, "{errors}");
     }
 }
