@@ -43,10 +43,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, Diagnostics>
                 Some(earlier) => errors.push(
                     Diagnostic::new(
                         Place::Line(path.to_owned(), entry.line),
-                        format!(
-                            "`{}` is there twice: on lines {} and {}",
-                            entry.name, earlier, entry.line
-                        ),
+                        format!("`{}` is there twice: on lines {} and {}", entry.name, earlier, entry.line),
                     )
                     .with_help("give one of them another name, or remove it"),
                 ),
@@ -428,5 +425,13 @@ mod tests {
                 }
             }
         }
+    }
+    #[test]
+    fn a_line_that_goes_on_and_on_behind_much_white_space_is_read_once() {
+        let text = format!("{}a: \\\n{}x", " ".repeat(200_000), "\\\n".repeat(200_000));
+        let entries = parse(Path::new("f"), text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(entries[0].command, b"x");
+        let many: String = (0..50_000).map(|nth| format!("t{nth}: x\n")).collect();
+        assert_eq!(parse(Path::new("f"), many.as_bytes()).map(|entries| entries.len()), Ok(50_000));
     }
 }
