@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::api::TypeName;
 
 use super::diagnostic::Diagnostics;
-use super::envfile::{self, Assignment, Escapes};
+use super::envfile::{self, Escapes};
 use super::formation::{self, Candidate};
 use super::inputs::{Expansion, Strays};
 use super::ports::{self, Base, First};
@@ -27,13 +27,8 @@ pub fn procfile(text: &[u8]) -> Result<Vec<(TypeName, Vec<u8>, usize)>, Diagnost
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn env_file(
-    text: &[u8],
-    expansion: Expansion,
-) -> Result<Vec<(String, OsString, usize)>, Diagnostics> {
-    let lookup = |name: &str, earlier: &[Assignment]| {
-        earlier.iter().rev().find(|found| found.name == name).map(|found| found.value.clone())
-    };
+pub fn env_file(text: &[u8], expansion: Expansion) -> Result<Vec<(String, OsString, usize)>, Diagnostics> {
+    let lookup = |_: &str, earlier: Option<&OsString>| earlier.cloned();
     let escapes = match expansion {
         Expansion::Literal => Escapes::Usual(None),
         Expansion::Expand => Escapes::Usual(Some(&lookup)),
@@ -70,8 +65,10 @@ pub fn formation(
     let request = formation::parse(arguments, &mut errors);
     let names: Vec<TypeName> = types.iter().map(|(name, ..)| name.clone()).collect();
     errors.extend(request.strays(selection, Strays::Refused, &names));
-    let candidates: Vec<Candidate<'_>> =
-        types.iter().map(|(name, quantity, max)| Candidate { name, quantity: *quantity, max: *max }).collect();
+    let candidates: Vec<Candidate<'_>> = types
+        .iter()
+        .map(|(name, quantity, max)| Candidate { name, quantity: *quantity, max: *max })
+        .collect();
     let counts = request.apply(selection, &candidates, &mut errors);
     if errors.is_empty() { Ok(counts) } else { Err(errors) }
 }
@@ -81,8 +78,10 @@ pub fn formation(
 /// # Errors
 /// All that is wrong with them.
 pub fn ports(base: u16, step: u16, types: &[(TypeName, u32)]) -> Result<Vec<Option<u16>>, Diagnostics> {
-    let candidates: Vec<ports::Candidate<'_>> =
-        types.iter().map(|(name, quantity)| ports::Candidate { name, quantity: *quantity, own: None }).collect();
+    let candidates: Vec<ports::Candidate<'_>> = types
+        .iter()
+        .map(|(name, quantity)| ports::Candidate { name, quantity: *quantity, own: None })
+        .collect();
     let (ports, errors) = ports::assign(Base { port: base, first: First::InFile }, step, &candidates);
     if errors.is_empty() { Ok(ports) } else { Err(errors) }
 }

@@ -1,5 +1,6 @@
 //! What the user gave us, and the files that it leads to.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::api::TypeName;
 
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place};
-use super::envfile::{self, Assignment, Escapes};
+use super::envfile::{self, Escapes};
 use super::environment::{Sources, Stronger};
 use super::formation::Selection;
 use super::ports::{Base, First, Ports};
@@ -201,7 +202,8 @@ impl Inputs {
             named => named.iter().map(|path| self.at(path)).collect(),
         };
         for path in paths {
-            let lookup = |name: &str, earlier: &[Assignment]| sources.lookup(name, earlier);
+            let known = Known::of(&sources);
+            let lookup = |name: &str, earlier: Option<&OsString>| known.lookup(name, earlier);
             let escapes = match self.expansion {
                 Expansion::Literal => Escapes::Usual(None),
                 Expansion::Expand => Escapes::Usual(Some(&lookup)),
@@ -258,17 +260,33 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-impl Sources {
-    /// What `$NAME` stands for in an env file: the real environment and the files read so far, by their precedence.
-    fn lookup(&self, name: &str, earlier: &[Assignment]) -> Option<OsString> {
-        let in_real = || self.real.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let before = self.files.iter().flat_map(|(_, assignments)| assignments).chain(earlier);
-        let in_files =
-            || before.rev().find(|earlier| earlier.name == name).map(|earlier| earlier.value.clone());
-        match self.stronger {
-            Stronger::Real => in_real().or_else(in_files),
-            Stronger::Files => in_files().or_else(in_real),
+/// What `$NAME` can stand for in an env file: the real environment, and the files before.
+struct Known<'a> {
+    real: HashMap<&'a OsStr, &'a OsString>,
+    files: HashMap<&'a str, &'a OsString>,
+    stronger: Stronger,
+}
+
+impl<'a> Known<'a> {
+    fn of(sources: &'a Sources) -> Known<'a> {
+        let all = sources.files.iter().flat_map(|(_, assignments)| assignments);
+        Known {
+            // The first one counts, as for getenv(3); the last one of the files.
+            real: sources.real.iter().rev().map(|(name, value)| (name.as_os_str(), value)).collect(),
+            files: all.map(|found| (found.name.as_str(), &found.value)).collect(),
+            stronger: sources.stronger,
         }
+    }
+
+    /// By their precedence; `earlier` is what the file itself says so far.
+    fn lookup(&self, name: &str, earlier: Option<&OsString>) -> Option<OsString> {
+        let real = self.real.get(OsStr::new(name)).copied();
+        let file = earlier.or_else(|| self.files.get(name).copied());
+        match self.stronger {
+            Stronger::Real => real.or(file),
+            Stronger::Files => file.or(real),
+        }
+        .cloned()
     }
 }
 

@@ -14,6 +14,7 @@ mod diagnostic;
 mod elsewhere;
 mod envfile;
 mod environment;
+mod expand;
 mod formation;
 mod health;
 mod inputs;
