@@ -25,7 +25,12 @@ fn every_seed_of_every_target_holds() {
     for (target, _) in TARGETS {
         let seeds = seeds(target);
         assert!(seeds.len() >= 3, "{target} has {} seeds", seeds.len());
-        failed.extend(seeds.iter().filter(|(_, seed)| catch_unwind(|| check(target, seed)).is_err()).map(|(name, _)| name.clone()));
+        failed.extend(
+            seeds
+                .iter()
+                .filter(|(_, seed)| catch_unwind(|| check(target, seed)).is_err())
+                .map(|(name, _)| name.clone()),
+        );
     }
     assert!(failed.is_empty(), "{failed:#?}");
 }
@@ -43,7 +48,9 @@ fn a_large_input_takes_bounded_steps() {
             check(target, &seed.repeat(LARGE / seed.len() + 1));
             let took = began.elapsed();
             assert!(took < PATIENCE, "{name}, {LARGE} bytes of it: {took:?}");
-            if took > Duration::from_millis(500) { eprintln!("{name}: {took:?}"); }
+            if took > Duration::from_millis(500) {
+                eprintln!("{name}: {took:?}");
+            }
         }
     }
 }

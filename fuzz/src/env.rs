@@ -29,7 +29,8 @@ pub(crate) fn check(input: &[u8]) {
         assert!(line.split('=').next().expect("a first piece").trim_end().ends_with(name), "{line}");
     }
     let pairs: Vec<(String, OsString)> = found.into_iter().map(|(name, value, _)| (name, value)).collect();
-    let read = read_env_file(Path::new("f"), &write_env_file(&pairs)).unwrap_or_else(|errors| panic!("{errors}"));
+    let read =
+        read_env_file(Path::new("f"), &write_env_file(&pairs)).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(read, pairs, "as a release keeps it");
     quoted(&pairs);
     if let (Expansion::Literal, Ok(text)) = (expansion, std::str::from_utf8(text)) {
@@ -56,17 +57,22 @@ fn quoted(pairs: &[(String, OsString)]) {
 
 /// Where every line is one that all tools read alike, ours and theirs are the same.
 fn dotenvy_agrees(text: &str, pairs: &[(String, OsString)]) {
-    let plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(&byte));
+    let plain =
+        |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:@%+,-".contains(&byte));
     let between = |value: &str, quote: char| {
         let inside = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-        inside.is_some_and(|inside| inside.bytes().all(|byte| byte == b' ' || byte == b'#' || plain(&char::from(byte).to_string())))
+        inside.is_some_and(|inside| {
+            inside.bytes().all(|byte| byte == b' ' || byte == b'#' || plain(&char::from(byte).to_string()))
+        })
     };
     let usual = |line: &str| {
         line.is_empty()
             || line.starts_with('#')
             || line.split_once('=').is_some_and(|(name, value)| {
                 // Theirs takes a line `export` for one without a name, and names with a dot.
-                is_name(name) && name != "export" && (plain(value) || between(value, '\'') || between(value, '"'))
+                is_name(name)
+                    && name != "export"
+                    && (plain(value) || between(value, '\'') || between(value, '"'))
             })
     };
     if !text.lines().all(usual) || text.contains('\r') {

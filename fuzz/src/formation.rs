@@ -12,17 +12,23 @@ use supervise::app::{Diagnostics, MOST_INSTANCES, Selection};
 pub(crate) fn check(input: &[u8]) {
     let [only, base, step, text @ ..] = input else { return };
     let selection = if only % 2 == 1 { Selection::Only } else { Selection::Bare };
-    let types: Vec<(TypeName, u32, Option<u32>)> =
-        [("web", 1, None), ("worker", 2, Some(64)), ("beat", 1, Some(1)), ("release", 1, None), ("a-1", 0, None)]
-            .map(|(name, quantity, max)| (name.parse().expect("a name"), quantity, max))
-            .into();
+    let types: Vec<(TypeName, u32, Option<u32>)> = [
+        ("web", 1, None),
+        ("worker", 2, Some(64)),
+        ("beat", 1, Some(1)),
+        ("release", 1, None),
+        ("a-1", 0, None),
+    ]
+    .map(|(name, quantity, max)| (name.parse().expect("a name"), quantity, max))
+    .into();
     let arguments: Vec<String> =
         text.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     let found = formation(&arguments, selection, &types);
     // A comma separates as two arguments do, where something stands on both sides of it.
     let whole = |argument: &&String| argument.split(',').all(|part| !part.trim().is_empty());
     if arguments.iter().all(|argument| whole(&argument)) {
-        let apart: Vec<String> = arguments.iter().flat_map(|argument| argument.split(',')).map(str::to_owned).collect();
+        let apart: Vec<String> =
+            arguments.iter().flat_map(|argument| argument.split(',')).map(str::to_owned).collect();
         assert_eq!(formation(&apart, selection, &types).ok(), found.as_ref().ok().cloned());
     }
     match &found {
@@ -60,7 +66,8 @@ fn assign(base: u16, step: u16, counts: &[(TypeName, u32)]) {
         let mut taken = BTreeSet::new();
         counts.iter().enumerate().all(|(index, (_, count))| {
             let first = u64::from(base) + u64::from(step) * index as u64;
-            (0..u64::from(*count)).all(|slot| first + slot <= u64::from(u16::MAX) && taken.insert(first + slot))
+            (0..u64::from(*count))
+                .all(|slot| first + slot <= u64::from(u16::MAX) && taken.insert(first + slot))
         })
     };
     let found = ports(base, step, counts);

@@ -17,7 +17,9 @@ pub(crate) fn check(input: &[u8]) {
     }
     // A line of its own for each, as long as none continues another.
     if !text.contains(&b'\\') {
-        let speaks = |line: &&&[u8]| line.iter().find(|byte| !b" \t\r".contains(byte)).is_some_and(|first| *first != b'#');
+        let speaks = |line: &&&[u8]| {
+            line.iter().find(|byte| !b" \t\r".contains(byte)).is_some_and(|first| *first != b'#')
+        };
         assert_eq!(lines.iter().filter(speaks).count(), entries.len());
         assert!(entries.iter().all(|(_, command, line)| {
             lines[line - 1].windows(command.len()).any(|window| window == command.as_slice())
@@ -46,7 +48,9 @@ pub(crate) fn check(input: &[u8]) {
                 let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,=-".contains(byte);
                 assert!(words.iter().all(|word| !word.is_empty() && word.iter().all(plain)));
                 let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
-                assert!(command.split(blank).filter(|word| !word.is_empty()).eq(words.iter().map(Vec::as_slice)));
+                assert!(
+                    command.split(blank).filter(|word| !word.is_empty()).eq(words.iter().map(Vec::as_slice))
+                );
             }
             Form::Exec => assert!(!command.iter().any(|byte| *byte == b'\n' || *byte == b'`')),
             Form::Shell => assert_eq!(chosen.arguments()[2], command),

@@ -30,12 +30,15 @@ impl Rig {
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(directory.join("app")).expect("the temporary directory is writable");
         let directory = directory.canonicalize().expect("it is there");
-        let write = |name: &str, text: &str| fs::write(directory.join("app").join(name), text).expect("it is ours");
+        let write =
+            |name: &str, text: &str| fs::write(directory.join("app").join(name), text).expect("it is ours");
         write("Procfile", "web: sleep 100\nworker: sleep 100\n");
         write("supervise.yml", "formation: { worker: { quantity: 2 } }\n");
         write(".env", &format!("SECRET={SECRET}\nOTHER=1\n"));
-        let draft =
-            Draft { inputs: Inputs { directory: directory.join("app"), ..Inputs::default() }, ..Draft::default() };
+        let draft = Draft {
+            inputs: Inputs { directory: directory.join("app"), ..Inputs::default() },
+            ..Draft::default()
+        };
         let mut rig = Rig { directory, files: Vec::new(), whole: String::new() };
         let place = Store::place(&draft.inputs, Some(&rig.state())).expect("it is named");
         let created = Store::create(&place, &draft).unwrap_or_else(|trouble| panic!("{trouble}"));
@@ -88,7 +91,9 @@ impl Rig {
         // Nobody who only lists them is stopped, either.
         let listed = self.open().and_then(|store| store.list());
         fs::write(file, before).expect("it is ours");
-        for said in [read.as_ref().err().map(|error| format!("{error}\n{error:?}")), Some(format!("{listed:?}"))] {
+        for said in
+            [read.as_ref().err().map(|error| format!("{error}\n{error:?}")), Some(format!("{listed:?}"))]
+        {
             assert!(!said.is_some_and(|said| said.contains(SECRET)), "{read:?} {listed:?}");
         }
         let whole = matches!(&read, Ok(read) if *read == self.whole);

@@ -11,7 +11,10 @@ pub(crate) fn check(input: &[u8]) {
         // Fields 1, 4 and 22 (proc_pid_stat(5)), counted from behind the name.
         let (before, rest) = text.rsplit_once(')').expect("a name");
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        assert_eq!(before.split_once('(').expect("a name"), (before.split('(').next().expect("one"), name.as_str()));
+        assert_eq!(
+            before.split_once('(').expect("a name"),
+            (before.split('(').next().expect("one"), name.as_str())
+        );
         assert_eq!((fields[1].parse(), fields[19].parse()), (Ok(parent), Ok(start)));
         assert_eq!(before.split('(').next().expect("one").trim().parse(), Ok(pid));
     }

@@ -68,7 +68,11 @@ fn sizes(text: &str) {
         u64::try_from(bytes).ok().filter(|bytes| *bytes < u64::MAX)
     };
     assert_eq!(limit, bytes(unit), "{text}");
-    assert_eq!(memory, bytes(unit.strip_suffix('b').unwrap_or(unit)).filter(|bytes| *bytes >= 1 << 20), "{text}");
+    assert_eq!(
+        memory,
+        bytes(unit.strip_suffix('b').unwrap_or(unit)).filter(|bytes| *bytes >= 1 << 20),
+        "{text}"
+    );
     assert!(pids.is_none_or(|pids| unit.is_empty() && number == Ok(u128::from(pids)) && pids > 0), "{text}");
     if let (Some(cpus), true) = (cpus, unit.is_empty()) {
         assert_eq!(number.map(|number| number * 100_000), Ok(u128::from(cpus)), "{text}");
