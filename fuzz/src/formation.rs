@@ -67,7 +67,7 @@ fn assign(base: u16, step: u16, counts: &[(TypeName, u32)]) {
         counts.iter().enumerate().all(|(index, (_, count))| {
             let first = u64::from(base) + u64::from(step) * index as u64;
             (0..u64::from(*count))
-                .all(|slot| first + slot <= u64::from(u16::MAX) && taken.insert(first + slot))
+                .all(|slot| u16::try_from(first + slot).is_ok() && taken.insert(first + slot))
         })
     };
     let found = ports(base, step, counts);

@@ -14,8 +14,11 @@ mod spec;
 mod system;
 mod words;
 
+/// What is called with any bytes.
+type Check = fn(&[u8]);
+
 /// Each target by its name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub(crate) const TARGETS: [(&str, Check); 10] = [
     ("env", env::check),
     ("formation", formation::check),
     ("lines", lines::check),

@@ -52,7 +52,7 @@ fn hides(input: &[u8], known: &[TypeName]) {
     if !text.contains(SECRET) || text.contains(['\r', '\0', '\u{85}', '\u{2028}', '\u{2029}', '\u{feff}']) {
         return;
     }
-    let indented: String = text.lines().map(|line| format!("      {line}\n")).collect();
+    let indented: String = text.lines().flat_map(|line| ["      ", line, "\n"]).collect();
     let (_, _, errors) = bare::spec(format!("formation:\n  web:\n    env:\n{indented}").as_bytes(), known);
     assert!(!errors.to_string().contains(SECRET), "{errors}");
 }

@@ -33,7 +33,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, Diagnostics>
     let mut lines: HashMap<TypeName, usize> = HashMap::new();
     let mut errors = Diagnostics::default();
     for logical in logical_lines(text) {
-        match logical.and_then(|line| line.entry()) {
+        match logical.and_then(Logical::entry) {
             Ok(None) => {}
             Ok(Some(entry)) => match lines.get(&entry.name) {
                 None => {
