@@ -8,6 +8,7 @@ mod changes;
 mod control;
 mod descendants;
 mod detach;
+mod every_write;
 mod exit_codes;
 mod formation;
 mod hardness;
