@@ -263,6 +263,8 @@ fn speak_up(verbose: u8) {
         .with_writer(stderr)
         .with_ansi(false)
         .with_max_level(by_variable.unwrap_or(by_flag))
+        // It would say on stderr that stderr cannot be written, and panic when that fails too.
+        .log_internal_errors(false)
         .init();
 }
 
