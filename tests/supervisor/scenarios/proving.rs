@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use supervise::api::{ExitStatus, Manner, Notice, ProbeKind, Setback, SlotName, Target, Verb, When};
+use supervise::api::{ExitStatus, Manner, Notice, ProbeKind, Setback, Signal, SlotName, Target, Verb, When};
+use supervise::app::Restart;
 use supervise::supervisor::{Event, Member, Program, Reread, Surge, Time};
 
 use super::rolling::{alive, fewest_ready, good, ready, reload, rolling, unready, web};
@@ -232,4 +233,51 @@ fn the_time_for_progress_begins_when_the_old_one_is_gone() {
     world.pass(ms(30_000));
     assert_eq!(turned_back(&world), None, "{:#?}", world.said());
     assert_eq!(ready(&world), 1);
+}
+
+#[test]
+fn an_end_that_takes_longer_than_a_rollout_has_patience_turns_nothing_back() {
+    let slow = Script { leader: obeys_after(ms(7_000)), ..unready() };
+    let mut world = World::new(vec![web(2)]).habit(0, good().led_by(obeys_after(ms(7_000))));
+    world.next_release(0, slow);
+    world.pass(ms(3_000));
+    reload(&mut world, web(2), When::Accepted);
+    world.pass(ms(1_000));
+    world.skip().signal(Signal::TERM);
+    assert_eq!(world.run_to_exit(), 0);
+    assert_eq!(turned_back(&world), None);
+    let said = world.said().iter().filter(|line| line.contains("replac") || line.contains("edition"));
+    assert_eq!(said.count(), 0, "nothing of it is told any more: {:#?}", world.said());
+}
+
+#[test]
+fn who_fails_for_good_when_all_new_ones_have_worked_has_failed() {
+    let never = |member| with(member, |policy| policy.restart = Restart::Never);
+    let fails = Script { ends: crash_after(6_000), ..good() };
+    let mut world = World::new(vec![never(web(2))])
+        .script(slot(0, 1), [good(), fails])
+        .script(slot(0, 3), [good().led_by(obeys_after(ms(7_000)))])
+        .habit(0, good());
+    world.pass(ms(3_000));
+    world.skip();
+    reload(&mut world, never(web(2)), When::Accepted);
+    world.pass(ms(30_000));
+    let failed = when(&world, "web.1 failed, never to be restarted");
+    assert!(failed.is_some() && failed < when(&world, "replaced after"), "{:#?}", world.said());
+}
+
+#[test]
+fn who_is_replaced_by_request_has_no_failures_behind_it() {
+    let crash = || Script::exits(ms(1_500), 1);
+    let mut world =
+        World::new(vec![member("web", 1)]).script(slot(0, 1), [crash(), crash(), Script::runs(), crash()]);
+    world.pass(ms(8_000));
+    assert_eq!(world.core.newest(), 3, "twice in a row: {:#?}", world.said());
+    world.skip().request(rolling(), When::Accepted);
+    world.pass(ms(1_600));
+    assert!(
+        when(&world, "web.1 exited 1, again in 0ms").is_some(),
+        "the first of a streak: {:#?}",
+        world.said()
+    );
 }
