@@ -17,8 +17,8 @@ fn crash() -> Script {
     Script::exits(ms(50), 1).answering(ProbeKind::Readiness, &[false])
 }
 
-fn crash_after(millis: u64) -> Option<(Duration, ExitStatus)> {
-    Some((ms(millis), ExitStatus::Code(1)))
+fn crash_after(millis: u64) -> (Duration, ExitStatus) {
+    (ms(millis), ExitStatus::Code(1))
 }
 
 fn restart(names: &[&str]) -> Verb {
@@ -190,7 +190,7 @@ fn who_crashes_when_all_new_ones_have_worked_turns_nothing_back() {
     let mut world = World::new(vec![web(1)])
         .script(
             slot(0, 1),
-            [good(), Script { ends: crash_after(3_000), ..good() }, crash(), crash(), crash()],
+            [good(), Script { ends: Some(crash_after(3_000)), ..good() }, crash(), crash(), crash()],
         )
         .script(slot(0, 2), [good().led_by(obeys_after(ms(7_000)))])
         .habit(0, good());
@@ -253,7 +253,7 @@ fn an_end_that_takes_longer_than_a_rollout_has_patience_turns_nothing_back() {
 #[test]
 fn who_fails_for_good_when_all_new_ones_have_worked_has_failed() {
     let never = |member| with(member, |policy| policy.restart = Restart::Never);
-    let fails = Script { ends: crash_after(6_000), ..good() };
+    let fails = Script { ends: Some(crash_after(6_000)), ..good() };
     let mut world = World::new(vec![never(web(2))])
         .script(slot(0, 1), [good(), fails])
         .script(slot(0, 3), [good().led_by(obeys_after(ms(7_000)))])
