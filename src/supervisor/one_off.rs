@@ -5,7 +5,7 @@
 //! an edition of that type.
 
 use crate::api::{Refusal, RequestId, TypeName};
-use crate::app::{Policy, Restart};
+use crate::app::Policy;
 
 use super::sequel::earliest;
 use super::{
@@ -106,7 +106,7 @@ fn one_off(release: String, policy: &Policy) -> Member {
         release,
         quantity: 0,
         max: None,
-        policy: Policy { restart: Restart::Never, essential: false, ..policy.clone() },
+        policy: Policy { essential: false, ..policy.clone() },
         after: Vec::new(),
         first_port: None,
         surge: Surge::Possible,

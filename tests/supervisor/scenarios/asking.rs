@@ -1,11 +1,11 @@
 //! Requests that meet with what is under way: what they mean, what they find, and what they are told.
 
-use supervise::api::{Change, Manner, Refusal, Target, Verb, When};
-use supervise::app::Policy;
+use supervise::api::{Change, Manner, Refusal, Signal, Target, Verb, When};
+use supervise::app::{Policy, Restart};
 use supervise::supervisor::{Event, FoundBy, Member, Program, Reread, SpawnErrorKind};
 
 use super::rolling::{good, reload, unready, web};
-use crate::fake_host::{Script, Stored, World, member, ms, obeys_after, slot, with};
+use crate::fake_host::{Script, Stored, World, after, member, ms, obeys_after, slot, with};
 
 fn scale(changes: &[(&str, Change)]) -> Verb {
     Verb::Scale { changes: changes.iter().map(|(name, change)| ((*name).to_owned(), *change)).collect() }
@@ -152,4 +152,63 @@ fn a_start_that_was_slept_through_is_made_up_for() {
     world.oversleep(ms(60_000));
     world.turn();
     assert_eq!(world.core.newest(), 3, "{:#?}", world.said());
+}
+
+#[test]
+fn a_port_is_somebody_else_s_until_the_last_one_that_has_it_is_gone() {
+    let members = vec![on_port(member("web", 1), 5_000), on_port(member("worker", 1), 5_002)];
+    let mut world = World::new(members).habit(1, Script::runs().led_by(obeys_after(ms(3_000))));
+    world.pass(ms(2_000));
+    world.ask(scale(&[("worker", Change::To(0))])).expect("it is possible");
+    let more = || scale(&[("web", Change::To(3))]);
+    assert!(matches!(world.ask(more()), Err(Refusal::PortClash { .. })), "{:#?}", world.said());
+    world.pass(ms(4_000));
+    world.ask(more()).expect("nobody has it any more");
+}
+
+#[test]
+fn a_count_that_is_asked_for_and_is_so_already_says_nothing_about_the_program() {
+    let web = Member { found_by: FoundBy::Shell, ..member("web", 1) };
+    let mut world = World::new(vec![web]).script(slot(0, 1), [Script::exits(ms(100), 127)]);
+    world.pass(ms(50));
+    world.ask(scale(&[("web", Change::To(1))])).expect("it is so");
+    assert_eq!(world.run_to_exit(), 127, "there is no such program: {:#?}", world.said());
+}
+
+#[test]
+fn what_nobody_asked_to_be_read_changes_nothing() {
+    let mut world = World::new(vec![member("web", 1)]);
+    world.pass(ms(2_000));
+    let types = || vec![Reread { type_index: 0, member: member("web", 3), program: Program::Changed }];
+    world.skip().tell(Event::Reread { types: types() });
+    world.saw(&["2.000 discard"]);
+    // Nor what comes when the end has begun.
+    world.ask_later(Verb::Reload);
+    world.signal(Signal::TERM);
+    assert_eq!(world.run_to_exit(), 0);
+}
+
+#[test]
+fn two_commands_in_one_place_keep_the_distance_of_two_starts() {
+    let mut world = World::new(vec![member("web", 1)]);
+    world.commands.extend([Script::exits(ms(50), 0), Script::runs()]);
+    world.pass(ms(2_000));
+    world.skip().ask_later(Verb::Run { process_type: None });
+    world.pass(ms(100));
+    world.ask_later(Verb::Run { process_type: None });
+    world.pass(ms(1_000));
+    let spawned: Vec<&str> =
+        world.said().iter().filter(|line| line.contains("spawn run")).map(String::as_str).collect();
+    assert_eq!(spawned, ["2.000 spawn run.1", "2.250 spawn run.1"]);
+}
+
+#[test]
+fn who_is_blocked_by_a_failure_ends_everything_with_the_code_of_that_one() {
+    let once =
+        |name| with(member(name, 1), |policy| (policy.restart, policy.essential) = (Restart::Never, false));
+    let blocked = after(member("web", 1), &["second"]);
+    let mut world = World::new(vec![once("first"), once("second"), blocked])
+        .script(slot(0, 1), [Script::exits(ms(100), 3)])
+        .script(slot(1, 1), [Script::exits(ms(200), 5)]);
+    assert_eq!(world.run_to_exit(), 5, "{:#?}", world.said());
 }

@@ -42,11 +42,15 @@ fn how_many_of_each_type_are_how_is_known_and_who_left_is_counted_until_it_is_go
 }
 
 #[test]
-fn a_type_that_shall_run_is_counted_though_nobody_of_it_lives() {
+fn a_type_that_shall_run_is_counted_though_nobody_of_it_lives_and_so_is_a_command() {
     let mut world = World::new(vec![member("web", 1)]).script(slot(0, 1), [Script::exits(ms(100), 1)]);
     world.pass(ms(200));
     let [web] = &census(&world)[..] else { panic!("{:#?}", census(&world)) };
     assert_eq!((web.wanted, web.alive), (1, 0), "it waits for its next start");
+    world.ask_later(Verb::Run { process_type: None });
+    world.pass(ms(2_000));
+    let [_, run] = &census(&world)[..] else { panic!("{:#?}", census(&world)) };
+    assert_eq!((run.process_type.as_str(), run.essential, run.wanted, run.alive), ("run", false, 0, 1));
 }
 
 #[test]

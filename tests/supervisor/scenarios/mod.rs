@@ -11,6 +11,7 @@ mod health;
 mod many;
 mod needs;
 mod order;
+mod proving;
 mod requests;
 mod restarting;
 mod rolling;
