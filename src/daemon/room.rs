@@ -11,7 +11,10 @@ use nix::sys::resource::{Resource, getrlimit};
 pub(super) enum Purpose {
     /// A pipe of a child. A start that fails for want of it is tried again.
     Start,
-    /// A client of the control socket, who can try again; or a backing service, which is asked again.
+    /// One of the first clients of the control socket: starts, which come again and again, take what they can get, and somebody has
+    /// to be able to look and to stop them.
+    FirstClient,
+    /// A further client of the control socket, who can try again; or a backing service, which is asked again.
     Client,
     /// A client of the port of `--http`: the control socket has to have room for its own.
     Visitor,
@@ -33,7 +36,7 @@ impl Purpose {
             // The watches of some instances, and what they leave.
             Purpose::Start | Purpose::Probe => 8,
             // A directory and a file of /proc, a process to be signalled, one more.
-            Purpose::Watch => 4,
+            Purpose::FirstClient | Purpose::Watch => 4,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::harness::{
     Caller, Judge, Run, Setup, Stdout, Supervise, Transcript, Verdict, can_judge, descriptors, eventually,
     is_alive, peak_kib, send, zombies_of,
 };
+use crate::verbs::says;
 
 /// A failure of the system, unlike one of the child, is never the last straw.
 const LAST_STRAW: &str = "defaults:\n  backoff: { give_up_after: 1 }\n";
@@ -129,6 +130,20 @@ fn fault_21_no_process_at_each_step_of_a_start() {
 #[test]
 fn fault_22_no_memory_at_each_step_of_a_start() {
     at_each_step(libc::ENOMEM);
+}
+
+#[test]
+fn fault_20_starts_that_take_the_last_descriptors_leave_some_for_whoever_asks() {
+    let mut run =
+        Supervise::with("web: chaos sleep 1h\n").args(["web=40"]).setup(Setup::Nofile(56, 56)).start();
+    run.event("not_started", "");
+    // As soon as there are descriptors for another start they are taken: it stays so.
+    for _ in 0..20 {
+        assert!(says(&run, &["ps"]).contains("web.1 "));
+    }
+    says(&run, &["scale", "web=1"]);
+    says(&run, &["shutdown"]);
+    run.ends_with(0);
 }
 
 #[test]

@@ -77,6 +77,9 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// A request's headers.
 const HEADERS: usize = 64;
 
+/// So many clients of the socket get descriptors that starts leave free: one who follows or waits, and one who asks.
+const FIRST: usize = 2;
+
 /// When no descriptor is to be had for a connection, it waits so long.
 const UNTIL_DESCRIPTORS: Duration = Duration::from_millis(50);
 
@@ -176,6 +179,9 @@ impl Server {
         };
         let turned_away = match stranger {
             Some(fault) => Err((stream, fault)),
+            None if self.hall(Entrance::Socket).count() < FIRST => {
+                self.seat(stream, Entrance::Socket, Purpose::FirstClient)
+            }
             None => self.seat(stream, Entrance::Socket, Purpose::Client),
         };
         if let Err((stream, fault)) = turned_away {
