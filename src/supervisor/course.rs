@@ -263,11 +263,11 @@ impl Supervisor {
 
     /// Answers who waits for what has happened, and ends when nothing is left to happen.
     pub(super) fn finish(&mut self, step: &mut Step) {
-        self.note_started();
         // Where nothing else will happen, nothing is put off.
         self.roll_on(step, if self.unsettled == 0 { Which::All } else { step.rolls });
         self.deploy_on(step);
         self.open_gates(step);
+        self.note_started();
         self.answer_waiters(step);
         if self.unsettled > 0 || self.is_recording() {
             return;

@@ -182,10 +182,12 @@ impl Supervisor {
                 let done = |exit: LastExit| exit.reason == ExitReason::Completed && exit.code == Some(0);
                 if !self.slot(slot).last_exit.is_some_and(done) {
                     step.order(Action::Discard);
-                    let why = NotDeployed::Phase { slot: self.name(slot) };
-                    return self.not_deployed(step, release, why);
+                    return self.not_deployed(step, release, NotDeployed::Phase { slot: self.name(slot) });
                 }
-                self.begin_rolling(step, types)
+                let stage = self.begin_rolling(step, types);
+                self.deploy = Some(Deploy { release, began, stage });
+                // Where nobody is to be replaced, nothing else would ever take it on.
+                return self.deploy_on(step);
             }
             Stage::Rolling { before, failed: Some(Failed { process_type, reason }) } => {
                 let back = before.release.clone();

@@ -151,8 +151,8 @@ impl Supervisor {
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
-                self.order_kill(step, key, life);
                 let body = Body::Rest(living);
+                self.order_kill(step, key, life, &body);
                 self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
             }
             Phase::Stuck { life, body: Body::Leader, ending } => {
@@ -160,16 +160,18 @@ impl Supervisor {
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, ending);
                 }
-                self.order_kill(step, key, life);
-                self.enter(key, Phase::Stuck { life, body: Body::Rest(living), ending });
+                let body = Body::Rest(living);
+                self.order_kill(step, key, life, &body);
+                self.enter(key, Phase::Stuck { life, body, ending });
             }
             Phase::Leaving { life, body: Body::Leader, until } => {
                 self.note_exit(key, status, ExitReason::Killed);
                 if !self.say_exit(step, key, life, status, &living) {
                     return self.gone(step, key, Ending::Asked);
                 }
-                self.order_kill(step, key, life);
-                self.enter(key, Phase::Leaving { life, body: Body::Rest(living), until });
+                let body = Body::Rest(living);
+                self.order_kill(step, key, life, &body);
+                self.enter(key, Phase::Leaving { life, body, until });
             }
             // It has no leader, or its leader's end was told already.
             Phase::Draining { body: Body::Rest(_), .. }
@@ -288,20 +290,22 @@ impl Supervisor {
             }
             // Somebody was born while we killed.
             (Phase::Killing { life, body, look_at, patience, ending }, false) => {
-                self.order_kill(step, key, life);
                 let body = match body {
                     Body::Leader => Body::Leader,
                     Body::Rest(_) => Body::Rest(living),
                 };
+                self.order_kill(step, key, life, &body);
                 self.enter(key, Phase::Killing { life, body, look_at, patience, ending });
             }
             (Phase::Stuck { life, body: Body::Rest(_), ending }, false) => {
-                self.order_kill(step, key, life);
-                self.enter(key, Phase::Stuck { life, body: Body::Rest(living), ending });
+                let body = Body::Rest(living);
+                self.order_kill(step, key, life, &body);
+                self.enter(key, Phase::Stuck { life, body, ending });
             }
             (Phase::Leaving { life, body: Body::Rest(_), until }, false) => {
-                self.order_kill(step, key, life);
-                self.enter(key, Phase::Leaving { life, body: Body::Rest(living), until });
+                let body = Body::Rest(living);
+                self.order_kill(step, key, life, &body);
+                self.enter(key, Phase::Leaving { life, body, until });
             }
             (
                 Phase::Waiting

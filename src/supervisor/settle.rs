@@ -162,7 +162,7 @@ impl Supervisor {
             Goal::Up | Goal::Down => KillReason::DrainTimeout { drain_ms: millis(self.drain(key)) },
         };
         step.announce(Notice::Killed { slot: self.name(key), reason });
-        self.order_kill(step, key, life);
+        self.order_kill(step, key, life, &body);
         let patience = step.now + STUCK_AFTER;
         self.enter(key, Phase::Killing { life, body, look_at: patience, patience, ending });
     }
@@ -177,12 +177,14 @@ impl Supervisor {
     }
 
     /// SIGKILL to whoever of an instance concerns us.
-    pub(super) fn order_kill(&mut self, step: &mut Step, key: SlotKey, life: Life) {
+    pub(super) fn order_kill(&mut self, step: &mut Step, key: SlotKey, life: Life, body: &Body) {
         let policy = self.policy(key);
-        let target = match (policy.leftovers, policy.stop_scope) {
-            (Leftovers::Stop, StopScope::Leader | StopScope::Group) => Whom::Everyone,
-            (Leftovers::Leave, StopScope::Leader) => Whom::Leader,
-            (Leftovers::Leave, StopScope::Group) => Whom::Group,
+        let target = match (body, policy.leftovers, policy.stop_scope) {
+            // They were not to be let be when their leader ended, whatever holds since.
+            (Body::Rest(_), Leftovers::Stop | Leftovers::Leave, StopScope::Leader | StopScope::Group)
+            | (Body::Leader, Leftovers::Stop, StopScope::Leader | StopScope::Group) => Whom::Everyone,
+            (Body::Leader, Leftovers::Leave, StopScope::Leader) => Whom::Leader,
+            (Body::Leader, Leftovers::Leave, StopScope::Group) => Whom::Group,
         };
         step.order(Action::Kill { slot: key, instance: life.instance, target });
         if let Course::Ending(end) = &mut self.course {

@@ -46,10 +46,31 @@ pub(crate) struct World {
     pub(crate) commands: VecDeque<Script>,
     /// From then on the backing services answer.
     pub(crate) services_from: Time,
+    /// What lives do of which nothing else says anything.
+    pub(crate) fate: Option<Fate>,
+    pub(crate) memory: Memory,
+    /// Is told every event and every action, a line each, before anything is held against it.
+    pub(crate) listener: Option<fn(String)>,
     /// Every event with its time, and every action that followed.
     pub(crate) history: Vec<(Time, Event)>,
     pub(crate) actions: Vec<Action>,
     said: Vec<String>,
+}
+
+/// Lives that are drawn: the next one of a slot, whatever happens in the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    pub(crate) seed: u64,
+    pub(crate) lives: BTreeMap<SlotKey, u64>,
+    /// By the seed of the history, where it is lived, and how many were before it.
+    pub(crate) draw: fn(u64, SlotKey, u64) -> Script,
+}
+
+/// Whether what was told and ordered is kept, for who looks at it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Everything,
+    Nothing,
 }
 
 /// A release that can be deployed: its types with what their instances do, and its release phase.
@@ -321,6 +342,9 @@ impl World {
             recorded: Vec::new(),
             commands: VecDeque::new(),
             services_from: Time::ZERO,
+            fate: None,
+            memory: Memory::Everything,
+            listener: None,
             history: Vec::new(),
             actions: Vec::new(),
             said: Vec::new(),
@@ -441,14 +465,45 @@ impl World {
     pub(crate) fn tell(&mut self, event: Event) {
         self.inbox.push_back(event);
         while let Some(event) = self.inbox.pop_front() {
-            self.history.push((self.now, event.clone()));
-            for action in self.core.handle(self.now, &event) {
-                self.perform(&action);
-                let name = |key| self.core.supervisor.name(key);
-                let seconds = (self.now - Time::ZERO).as_secs_f64();
-                self.said.push(format!("{seconds:.3} {}", transcript::line(&action, name)));
-                self.actions.push(action);
+            self.report(&event);
+            let actions = self.core.handle(self.now, &event);
+            for action in &actions {
+                self.perform(action);
             }
+            self.remember(event, actions);
+        }
+    }
+
+    /// The formation and what can be deployed, a type a line.
+    pub(crate) fn told_first(&self) -> String {
+        let types =
+            (0..self.core.types()).map(|type_index| format!("{:?}", self.core.newest_member(type_index)));
+        let stored = self.store.iter().flat_map(|(release, stored)| {
+            stored.types.iter().map(move |(member, _)| format!("{release}: {member:?}"))
+        });
+        types.chain(stored).collect::<Vec<_>>().join("\n")
+    }
+
+    fn report(&self, event: &Event) {
+        if let Some(listener) = self.listener {
+            listener(format!("{} {event:?}", self.now));
+            for action in self.core.supervisor.clone().handle(self.now, event.clone()) {
+                let name = |key| self.core.supervisor.name(key);
+                listener(format!("        {}", transcript::line(&action, name)));
+            }
+        }
+    }
+
+    fn remember(&mut self, event: Event, actions: Vec<Action>) {
+        if self.memory == Memory::Nothing {
+            return;
+        }
+        self.history.push((self.now, event));
+        for action in actions {
+            let name = |key| self.core.supervisor.name(key);
+            let seconds = (self.now - Time::ZERO).as_secs_f64();
+            self.said.push(format!("{seconds:.3} {}", transcript::line(&action, name)));
+            self.actions.push(action);
         }
     }
 
@@ -612,6 +667,7 @@ impl World {
         let script = self.scripts.get_mut(&slot).and_then(VecDeque::pop_front);
         let script = script.or_else(|| self.releases.get(&(slot.type_index, edition)).cloned());
         let script = script.or_else(|| self.habit.get(&slot.type_index).cloned());
+        let script = script.or_else(|| self.fate.as_mut().map(|fate| fate.next(slot)));
         let script = script.unwrap_or_else(Script::runs);
         if let Birth::Fails(kind) = script.birth {
             let error = SpawnError { kind, message: format!("{kind:?}") };
@@ -727,6 +783,14 @@ impl World {
     fn new_pid(&mut self) -> Pid {
         self.next_number += 1;
         Pid::new(self.next_number).expect("small numbers are pids")
+    }
+}
+
+impl Fate {
+    fn next(&mut self, slot: SlotKey) -> Script {
+        let lived = self.lives.entry(slot).or_default();
+        *lived += 1;
+        (self.draw)(self.seed, slot, *lived)
     }
 }
 

@@ -10,7 +10,9 @@
 
 mod deploys;
 mod exhaustive;
+#[allow(dead_code, reason = "examples/simulate needs more of it")]
 mod fake_host;
+#[allow(dead_code, reason = "examples/simulate needs more of it")]
 mod ledger;
 mod properties;
 mod rollouts;

@@ -303,6 +303,7 @@ impl Ledger {
             if now.is_none() {
                 self.counts.insert(type_index, (0, Says::Plan));
             }
+            self.grown.insert(type_index, now.map_or(0, |(count, _)| count));
             if now.is_none() || !before.scaled.contains(&type_index) {
                 self.set_count(type_index, count, says);
             }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use supervise::api::{InstanceId, Notice, RequestId, Signal, SlotName};
+use supervise::api::{InstanceId, NotDeployed, Notice, RequestId, Signal, SlotName};
 use supervise::app::Leftovers;
 use supervise::supervisor::{
     Action, Event, FoundBy, Habits, Member, Phase, Program, Reread, SlotKey, Supervisor, Terminal, Time,
@@ -27,6 +27,15 @@ pub(crate) struct Checked {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
     rules: Rc<Rules>,
+}
+
+/// How closely it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scrutiny {
+    /// Everything after every step.
+    Whole,
+    /// What was told and ordered at every step, the rest now and then.
+    Sampled,
 }
 
 /// What is known of the types, and how everything was started. Only a reload changes it.
@@ -97,6 +106,10 @@ pub(crate) struct Ledger {
     deploying: Option<Deploying>,
     /// Everything goes back to this release, in this step.
     back_to: Option<String>,
+    /// What held of the types that a deploy does not change, until it: that comes back where it is turned back.
+    amended: BTreeMap<usize, Member>,
+    /// How many there were to be, where what comes back in this step is more.
+    grown: BTreeMap<usize, u32>,
     /// The type of one-off commands.
     one_offs: Option<usize>,
     /// Those that have yet to run, by edition.
@@ -116,7 +129,12 @@ pub(crate) struct Ledger {
     newest: u64,
     /// When the supervisor looked last at what is due.
     woken: Time,
+    /// ... and before the present step.
+    woken_before: Time,
+    /// So often it has looked since anything else happened, or time went by.
+    looks: u32,
     steps: u64,
+    pub(crate) scrutiny: Scrutiny,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +252,9 @@ enum Told {
     Other,
 }
 
+/// Where steps are sampled, one of so many: looking at everybody then costs less than the step itself.
+const SAMPLE: u64 = 61;
+
 /// More slots than this, and not all of them are looked at after every step.
 const MANY: usize = 64;
 
@@ -258,6 +279,8 @@ impl Checked {
             candidate: None,
             deploying: None,
             back_to: None,
+            amended: BTreeMap::new(),
+            grown: BTreeMap::new(),
             one_offs: None,
             staged: BTreeSet::new(),
             asking: BTreeSet::new(),
@@ -268,7 +291,10 @@ impl Checked {
             rolled: BTreeMap::new(),
             newest: 0,
             woken: now,
+            woken_before: now,
+            looks: 0,
             steps: 0,
+            scrutiny: Scrutiny::Whole,
         };
         let editions = members.into_iter().map(|member| vec![member]).collect();
         Checked { supervisor, ledger, rules: Rc::new(Rules { editions, habits }) }
@@ -277,16 +303,21 @@ impl Checked {
     /// Hands over an event, and panics where a rule is broken.
     pub(crate) fn handle(&mut self, now: Time, event: &Event) -> Vec<Action> {
         self.ledger.steps += 1;
+        self.ledger.grown.clear();
+        self.ledger.woken_before = self.ledger.woken;
         let course = self.ledger.course;
         let was_over = course == Course::Over;
         let told = self.ledger.note(&self.rules, now, event);
         let rolled: BTreeSet<usize> = self.rolling();
-        let before = (told == Told::Late || was_over).then(|| format!("{:?}", self.supervisor));
+        let is_late = told == Told::Late || was_over;
+        let before = (is_late && self.ledger.looks_closely()).then(|| format!("{:?}", self.supervisor));
         let actions = self.supervisor.handle(now, event.clone());
-        if let Some(before) = before {
+        if is_late {
             // Files that nobody waits for any more are forgotten.
             let discards = matches!(event, Event::Reread { .. }) && actions == [Action::Discard];
             assert!(actions.is_empty() || discards, "a late event leads to nothing: {event:?} {actions:?}");
+        }
+        if let Some(before) = before {
             assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
         }
         self.follow_editions(now, &actions, event);
@@ -325,10 +356,24 @@ impl Checked {
                 Action::Adopt { .. } => {
                     let types =
                         self.ledger.candidate.clone().expect("adopted is what was read and not discarded");
+                    let same = types.iter().filter(|reread| reread.program == Program::Same);
+                    let same = same.map(|Reread { type_index, .. }| *type_index);
+                    self.ledger.amended =
+                        same.map(|type_index| (type_index, self.newest_member(type_index).clone())).collect();
                     self.amend(now, &types);
                     Rc::make_mut(&mut self.rules).adopt(&types);
                 }
+                Action::Announce { notice: Notice::NotDeployed { why, .. }, .. } => {
+                    let NotDeployed::TurnedBack { .. } = why else { continue };
+                    let program = Program::Same;
+                    let earlier = std::mem::take(&mut self.ledger.amended).into_iter();
+                    let earlier = earlier.map(|(type_index, member)| Reread { type_index, member, program });
+                    let earlier: Vec<Reread> = earlier.collect();
+                    self.amend(now, &earlier);
+                    Rc::make_mut(&mut self.rules).adopt(&earlier);
+                }
                 Action::Revert { type_index, edition } => {
+                    self.ledger.amended.remove(type_index);
                     Rc::make_mut(&mut self.rules).revert(*type_index, *edition);
                 }
                 Action::Reserve { type_index } => {
@@ -404,6 +449,10 @@ impl Checked {
         self.newest_edition_of(type_index)
     }
 
+    pub(crate) fn steps(&self) -> u64 {
+        self.ledger.steps
+    }
+
     fn rolling(&self) -> BTreeSet<usize> {
         (0..self.rules.editions.len()).filter(|index| self.supervisor.is_rolling(*index)).collect()
     }
@@ -470,6 +519,7 @@ impl Ledger {
         };
         match *event {
             Event::Woke => {
+                self.looks = if self.woken == now { self.looks + 1 } else { 0 };
                 self.woken = now;
                 Told::Other
             }
@@ -625,7 +675,20 @@ impl Ledger {
 
     /// Whether every slot is looked at in this step: in a large formation only now and then.
     fn looks_at_all(&self) -> bool {
-        self.places.len() <= MANY || self.steps.is_multiple_of(997)
+        let ends = matches!(self.course, Course::Ending { .. });
+        match self.scrutiny {
+            Scrutiny::Whole => self.places.len() <= MANY || self.steps.is_multiple_of(997),
+            // What is left behind by a shutdown is seen by looking.
+            Scrutiny::Sampled => ends || self.steps.is_multiple_of(SAMPLE),
+        }
+    }
+
+    /// Whether all that the supervisor knows is compared with what it knew before.
+    fn looks_closely(&self) -> bool {
+        match self.scrutiny {
+            Scrutiny::Whole => true,
+            Scrutiny::Sampled => self.steps.is_multiple_of(SAMPLE),
+        }
     }
 
     /// What the host does with its editions when it adopts what was read.

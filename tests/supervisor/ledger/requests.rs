@@ -134,8 +134,12 @@ impl Ledger {
             let key = SlotKey { type_index, number };
             let place = *self.place(key);
             // Who is started in the same step is so after it.
+            let is_this = |action: &&Action| matches!(action, Action::Revert { type_index: of, .. } if *of == type_index);
+            let after = step.actions.iter().skip_while(|action| !is_this(action));
             let is_started = |action: &Action| matches!(action, Action::Spawn { slot, .. } if *slot == key);
-            let lives = self.lives.contains_key(&key) && !step.actions.iter().any(is_started);
+            // Who has the PORT of another one begins anew, too.
+            let is_moved = Ledger::changes_places(step);
+            let lives = self.lives.contains_key(&key) && !is_moved && !after.clone().any(is_started);
             if !place.held && place.verdict != Some(Rest::Completed) && !lives {
                 self.raise(key);
             }
@@ -148,6 +152,10 @@ impl Ledger {
             let count = self.counts.get(&key.type_index);
             count.is_none_or(|(count, _)| key.number > *count) && self.one_offs != Some(key.type_index)
         };
+        let known: Vec<SlotKey> = self.places.keys().copied().filter(above).collect();
+        if known.is_empty() {
+            return;
+        }
         let wanted: BTreeSet<SlotKey> =
             supervisor.slots().filter(|(_, slot)| slot.goal() == Goal::Up).map(|(key, _)| key).collect();
         let there: BTreeSet<SlotKey> = supervisor.slots().map(|(key, _)| key).collect();
@@ -159,7 +167,6 @@ impl Ledger {
         let comes_back = |key: SlotKey, place: &mut super::Place| {
             place.verdict == Some(Rest::Failed) && !failed.contains(&key)
         };
-        let known: Vec<SlotKey> = self.places.keys().copied().filter(above).collect();
         for key in known {
             if !wanted.contains(&key) {
                 self.place(key).held = true;

@@ -15,6 +15,10 @@ use super::{
     Begun, Course, Force, Haste, Ledger, Life, Pipes, Pulse, Rest, Rules, Says, Stage, Step, Told, Waits,
 };
 
+/// So often in a row the supervisor may ask to be woken at one moment without starting anybody: a rollout that is turned back
+/// brings others back, whose gates open, and so on.
+const MOST_LOOKS: u32 = 4;
+
 impl Ledger {
     /// Each action, in order, against what is known.
     pub(super) fn check_actions(&mut self, step: &Step<'_>) {
@@ -54,8 +58,10 @@ impl Ledger {
                 }
                 Action::Kill { slot, instance, target } => {
                     self.check_target(*slot, *instance, *target);
-                    let edition = self.life(*slot, *instance).edition;
-                    let leave = step.rules.member(*slot, edition).policy.leftovers == Leftovers::Leave;
+                    let Life { edition, stage, .. } = *self.life(*slot, *instance);
+                    // Who was not let be when the leader ended is not when the rules are others.
+                    let leave = step.rules.member(*slot, edition).policy.leftovers == Leftovers::Leave
+                        && stage == Stage::Led;
                     assert!(!leave || *target != Whom::Everyone, "leftovers are let be: {action:?}");
                     let asked = self.haste == Haste::Asked;
                     let life = self.life(*slot, *instance);
@@ -429,6 +435,9 @@ impl Ledger {
             }
         };
         for (type_index, editions) in rules.editions.iter().enumerate() {
+            if self.open.contains(&type_index) {
+                continue;
+            }
             let after = editions.last().map(|member| member.after.as_slice()).unwrap_or_default();
             let ready = |name: &TypeName| {
                 let first = rules.editions.iter().position(|editions| editions[0].name == *name);
@@ -446,6 +455,8 @@ impl Ledger {
     fn check_rollouts(&self, step: &Step<'_>) {
         let by_itself = match step.event {
             Event::Received(_) | Event::ReaderGone | Event::Reread { .. } => false,
+            // Some were replaced by the rules of what came, and others by those of what comes back.
+            _any if step.notices().any(|notice| matches!(notice, Notice::NotDeployed { .. })) => false,
             Event::Requested { request, .. } => {
                 matches!(request.verb, Verb::Restart { manner: Manner::Rolling, .. })
                     && self.course == Course::Up
@@ -457,7 +468,7 @@ impl Ledger {
                 let life = self.lives.get(slot).filter(|life| life.stage == Stage::Led)?;
                 let (count, _) = *self.counts.get(&slot.type_index)?;
                 // Who is one too many ends when all others are ready.
-                let at_work = life.pulse.condemned.is_none() && life.pulse.is_ready(self.woken);
+                let at_work = life.pulse.condemned.is_none() && life.pulse.is_ready(self.woken_before);
                 (at_work && slot.number <= count).then_some(slot.type_index)
             }
             _other => None,
@@ -467,6 +478,8 @@ impl Ledger {
             assert!(step.rolling.contains(&type_index), "nobody asked for that: {:?}", step.actions);
             let member = step.rules.editions[type_index].last().expect("an edition");
             let (count, _) = self.counts[&type_index];
+            // What was promised was promised of so many as there were to be until now.
+            let count = self.grown.get(&type_index).map_or(count, |before| count.min(*before));
             let stuck_above = self.stuck_above(type_index, count);
             let surges = member.surge == Surge::Possible && Ledger::surge(member, stuck_above, count) > 0;
             let away = member.policy.rollout.max_unavailable;
@@ -481,7 +494,8 @@ impl Ledger {
             let patience = member.policy.rollout.min_ready;
             let counts = |life: &Life| {
                 let since = life.pulse.ready_since(step.now);
-                life.works()
+                // Who was found unwell in the same step was not when that was decided.
+                (life.works() || life.pulse.condemned == Some(step.now))
                     && since.is_some_and(|since| life.instance.0 <= rolled || since + patience <= step.now)
             };
             let of_type =
@@ -500,10 +514,17 @@ impl Ledger {
     }
 
     /// The supervisor's own view against this one.
+    #[allow(clippy::too_many_lines, reason = "one rule after the other")]
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         for action in step.actions {
             if let Action::Revert { type_index, .. } = action {
                 self.begin_anew(step, *type_index);
+            }
+        }
+        // Who was raised may have failed again in the same step.
+        for notice in step.notices() {
+            if let Notice::Failed { slot, .. } = notice {
+                self.place(step.names[slot]).verdict = Some(Rest::Failed);
             }
         }
         self.check_rollouts(step);
@@ -518,7 +539,12 @@ impl Ledger {
         if *step.event == Event::Woke {
             let spawned = step.actions.iter().any(|action| matches!(action, Action::Spawn { .. }));
             let later = deadline.is_none_or(|deadline| deadline > step.now);
-            assert!(later || spawned, "woken at {} for nothing: {deadline:?}", step.now);
+            // What came of it may have to be looked at once more.
+            let goes_on = !step.actions.is_empty() && self.looks < MOST_LOOKS;
+            assert!(later || spawned || goes_on, "woken at {} for nothing: {deadline:?}", step.now);
+            if spawned {
+                self.looks = 0;
+            }
         }
         if !self.looks_at_all() {
             return;

@@ -308,6 +308,20 @@ fn the_type_release_runs_first_and_then_every_type_is_replaced() {
 }
 
 #[test]
+fn a_release_phase_after_which_nothing_is_to_be_replaced_is_the_last_that_is_waited_for() {
+    let types = || vec![phase(), member("web", 2)];
+    let mut host = Host::new("v1", types()).keep("v1", types()).doom("run@phase@v1", 700, 0);
+    host.pass(5_000).take_said();
+    // The same release once more: only its release phase runs.
+    let id = host.deploy("v1");
+    host.pass(20_000);
+    assert_eq!(code(host.answer(id)), "accepted");
+    assert_eq!(host.recorded, ["v1"]);
+    let said = host.take_said();
+    assert!(said.last().is_some_and(|last| last.contains("v1 runs everywhere after 700ms")), "{said:#?}");
+}
+
+#[test]
 fn a_release_phase_that_fails_changes_nothing_else() {
     let types = || vec![phase(), member("web", 2)];
     let mut host = Host::new("v1", types()).keep("v2", types()).doom("run@phase@v2", 700, 3);

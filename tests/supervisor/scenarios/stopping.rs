@@ -1,8 +1,8 @@
 //! From the stop signal, or a leader's own end, to the moment at which nothing is left of an instance.
 
-use supervise::api::{ExitStatus, Manner, Process, Signal, Verb};
+use supervise::api::{ExitStatus, Manner, Process, Signal, Verb, When};
 use supervise::app::{Leftovers, StopScope};
-use supervise::supervisor::{Event, Member};
+use supervise::supervisor::{Event, Member, Program, Reread};
 
 use crate::fake_host::{
     Descendant, OBEDIENT, Place, STUBBORN, Script, Signals, UNKILLABLE, World, dies_hard, member, ms,
@@ -458,4 +458,19 @@ fn a_stuck_leader_that_ends_at_last_is_followed_only_when_what_it_left_is_gone_t
         "29.000 spawn web.1",
         "29.000 web.1 started",
     ]);
+}
+
+#[test]
+fn leftovers_that_were_to_go_with_their_leader_go_though_a_reload_says_meanwhile_that_they_may_stay() {
+    for scope in [StopScope::Leader, StopScope::Group] {
+        let web = with(member("web", 1), |policy| policy.drain = ms(1_000));
+        let mut world = running(vec![web.clone()], Script::exits(ms(1_500), 1).with(STUBBORN));
+        world.pass(ms(1_000));
+        world.request(Verb::Reload, When::Accepted);
+        let member = with(web, |policy| (policy.leftovers, policy.stop_scope) = (Leftovers::Leave, scope));
+        world.tell(Event::Reread { types: vec![Reread { type_index: 0, member, program: Program::Same }] });
+        world.skip().pass(ms(1_000));
+        let said = world.said().join("\n");
+        assert!(said.contains("2.500 kill everyone of web.1"), "{said}");
+    }
 }
