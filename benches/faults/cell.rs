@@ -22,8 +22,8 @@ use super::proc::{self, Process};
 pub(crate) enum Objection {
     /// What was seen.
     Fails(String),
-    /// Why the peer cannot be asked for it.
-    Unable(&'static str),
+    /// The peer cannot be asked for it: it restarts nothing, or can change nothing while it runs.
+    Unable,
     /// The bench itself could not do it.
     Broken(io::Error),
 }
@@ -194,8 +194,9 @@ impl<'a> Cell<'a> {
             first: OnceCell::new(),
             code: None,
         };
-        let started = || run.main().is_some();
-        if run.within(BEGIN, started).is_none() {
+        // It may have ended already.
+        let started = || run.main().is_some() || !proc::is_alive(proc::pid(&run.child));
+        if within(BEGIN, started).is_none() {
             return Err(io::Error::other(format!("it did not start: {}", run.said())).into());
         }
         Ok(run)
@@ -286,36 +287,13 @@ impl Run<'_> {
         self.own().iter().map(|process| proc::cpu(process.pid)).sum()
     }
 
-    /// When this was first true, if it was so in time.
-    pub(crate) fn within(&self, time: Duration, is_true: impl Fn() -> bool) -> Option<Duration> {
-        let begun = Instant::now();
-        loop {
-            if is_true() {
-                return Some(begun.elapsed());
-            }
-            if begun.elapsed() >= time {
-                return None;
-            }
-            thread::sleep(TICK);
-        }
-    }
-
-    /// Watches for so long, and is told at every tick.
-    pub(crate) fn watch(&self, time: Duration, mut look: impl FnMut(Duration)) {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            look(begun.elapsed());
-            thread::sleep(TICK);
-        }
-    }
-
     /// Waits for the files with which children say that they have begun, and a moment more.
     ///
     /// # Errors
     /// They did not come.
     pub(crate) fn begun(&self, files: &[&str]) -> Told {
         let all = || files.iter().all(|file| self.cell.file(file).exists());
-        if self.within(BEGIN, all).is_none() {
+        if within(BEGIN, all).is_none() {
             return fails(format!("its processes did not begin: {}", self.said()));
         }
         thread::sleep(SETTLE);
@@ -327,7 +305,7 @@ impl Run<'_> {
     /// # Errors
     /// They did not come.
     pub(crate) fn counted(&self, count: usize) -> Told {
-        match self.within(BEGIN, || self.children().len() >= count) {
+        match within(BEGIN, || self.children().len() >= count) {
             Some(_) => Ok(()),
             None => fails(format!("{} of {count} processes began", self.children().len())),
         }
@@ -345,7 +323,7 @@ impl Run<'_> {
 
     /// Whether the peer itself ends within so long.
     pub(crate) fn ends_within(&self, time: Duration) -> Option<Duration> {
-        self.within(time, || !self.is_alive())
+        within(time, || !self.is_alive())
     }
 
     /// The peer has ended in time, and nothing of what it ran is left.
@@ -390,7 +368,7 @@ impl Run<'_> {
 
     /// Whether this comes out in time.
     pub(crate) fn hears(&self, text: &str, time: Duration) -> bool {
-        self.within(time, || self.listener.contains(text.as_bytes())).is_some()
+        within(time, || self.listener.contains(text.as_bytes())).is_some()
     }
 
     /// The last that it said on either stream.
@@ -432,6 +410,29 @@ impl Drop for Run<'_> {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// When this was first true, if it was so in time.
+pub(crate) fn within(time: Duration, is_true: impl Fn() -> bool) -> Option<Duration> {
+    let begun = Instant::now();
+    loop {
+        if is_true() {
+            return Some(begun.elapsed());
+        }
+        if begun.elapsed() >= time {
+            return None;
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// Watches for so long, and is told at every tick.
+pub(crate) fn watch(time: Duration, mut look: impl FnMut(Duration)) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        look(begun.elapsed());
+        thread::sleep(TICK);
     }
 }
 

@@ -70,6 +70,11 @@ impl Listener {
         memmem::find(&self.shared.lock().bytes, text).is_some()
     }
 
+    /// Whether nothing has come for so long.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        self.shared.lock().last.elapsed() >= time
+    }
+
     /// Waits until nothing has come for so long, or everybody has closed it.
     pub(crate) fn settle(&self, time: Duration) {
         let begun = Instant::now();

@@ -1,6 +1,7 @@
 //! Who survives what: the faults of CONTRIBUTING.md, told in the same way of `supervise` and of those that people use instead.
 //!
-//! `cargo bench --bench faults [-- --only ROW.. --peer NAME..]`, as root; `.ci/install-peers` installs the others.
+//! `cargo bench --profile dev --bench faults [-- --only ROW.. --peer NAME..]`, as root; `.ci/install-peers` installs the others.
+//! `--peer control` is one that is bad at everything: a row that nobody else fails is to be seen failing by it.
 //!
 //! Every cell is a story told of one peer in a pid namespace of its own, with the `chaos` child of tests/e2e below it, and judged
 //! from outside. What failed while others ran is told once more, and only what fails twice has failed. It prints a table of Markdown
@@ -36,7 +37,7 @@ struct Arguments {
     #[arg(long, num_args = 1.., value_name = "NAME")]
     peer: Vec<String>,
     /// How many cells run beside each other
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 10)]
     jobs: usize,
     /// What cargo says to every bench
     #[arg(long, hide = true)]
@@ -46,7 +47,7 @@ struct Arguments {
 fn main() -> ExitCode {
     // `cargo test --all-targets` runs benches without it: nothing is to be told then.
     if !std::env::args().any(|argument| argument == "--bench") {
-        eprintln!("run it with `cargo bench --bench faults`");
+        eprintln!("run it with `cargo bench --profile dev --bench faults`");
         return ExitCode::SUCCESS;
     }
     match tell(&Arguments::parse()) {
@@ -64,7 +65,8 @@ fn main() -> ExitCode {
 enum Verdict {
     Survives,
     Fails(String),
-    Unable(&'static str),
+    /// The peer cannot be asked for it.
+    Unable,
     /// It could not be told.
     Broken(String),
 }
@@ -75,8 +77,10 @@ type Verdicts = BTreeMap<(usize, usize), Verdict>;
 /// Whether every cell could be told and ours are good.
 fn tell(arguments: &Arguments) -> io::Result<bool> {
     let rows: Vec<&Row> = ROWS.iter().filter(|row| wants(&arguments.only, row.name)).collect();
-    let peers: Vec<Peer> =
-        peers::ALL.into_iter().filter(|peer| wants(&arguments.peer, peer.name())).collect();
+    let is_wanted = |peer: &Peer| {
+        wants(&arguments.peer, peer.name()) && (*peer != Peer::Control || !arguments.peer.is_empty())
+    };
+    let peers: Vec<Peer> = peers::ALL.into_iter().filter(is_wanted).collect();
     let versions: io::Result<Vec<String>> = peers.iter().map(|peer| peer.version()).collect();
     let versions = versions?;
     let place = place()?;
@@ -84,8 +88,15 @@ fn tell(arguments: &Arguments) -> io::Result<bool> {
     let verdicts = tell_all(&place, &rows, &peers, arguments.jobs);
     print_table(&rows, &peers, &versions, &verdicts);
     eprintln!("\n{} cells in {:.0} s", verdicts.len(), begun.elapsed().as_secs_f64());
+    let fails = |row: usize| {
+        (0..peers.len()).any(|peer| matches!(verdicts.get(&(row, peer)), Some(Verdict::Fails(_))))
+    };
+    let without: Vec<&str> = (0..rows.len()).filter(|row| !fails(*row)).map(|row| rows[row].name).collect();
+    if !without.is_empty() {
+        eprintln!("nobody failed in {0}; `--peer control --only {0}` does", without.join(" "));
+    }
     let is_good = |((_, peer), verdict): (&(usize, usize), &Verdict)| match verdict {
-        Verdict::Survives | Verdict::Unable(_) => true,
+        Verdict::Survives | Verdict::Unable => true,
         Verdict::Fails(_) => peers[*peer] != Peer::Supervise,
         Verdict::Broken(_) => false,
     };
@@ -133,7 +144,7 @@ fn tell_all(place: &Place, rows: &[&Row], peers: &[Peer], jobs: usize) -> Verdic
     };
     let mut verdicts = Verdicts::new();
     tell_some(place, rows, peers, cells(Weight::Light), jobs, &mut verdicts);
-    tell_some(place, rows, peers, cells(Weight::Heavy), 1, &mut verdicts);
+    tell_some(place, rows, peers, cells(Weight::Heavy), jobs.min(2), &mut verdicts);
     let failed = |weight: Weight| -> Vec<(usize, usize)> {
         let is_failed = |cell: &(usize, usize)| matches!(verdicts.get(cell), Some(Verdict::Fails(_)));
         cells(weight).into_iter().filter(is_failed).collect()
@@ -179,7 +190,7 @@ fn tell_one(place: &Place, row: &Row, peer: Peer) -> Verdict {
     match (row.tell)(&cell) {
         Ok(()) => Verdict::Survives,
         Err(Objection::Fails(seen)) => Verdict::Fails(seen),
-        Err(Objection::Unable(why)) => Verdict::Unable(why),
+        Err(Objection::Unable) => Verdict::Unable,
         Err(Objection::Broken(error)) => Verdict::Broken(error.to_string()),
     }
 }
@@ -191,17 +202,16 @@ fn print_table(rows: &[&Row], peers: &[Peer], versions: &[String], verdicts: &Ve
         let cells = (0..peers.len()).map(|peer| match verdicts.get(&(row, peer)) {
             Some(Verdict::Survives) => "✓",
             Some(Verdict::Fails(_)) => "✗",
-            Some(Verdict::Unable(_)) => "-",
+            Some(Verdict::Unable) => "-",
             Some(Verdict::Broken(_)) | None => "?",
         });
         println!("| {} | {} | {} |", told.name, told.what, cells.collect::<Vec<_>>().join(" | "));
     }
-    println!();
+    println!("\n-: it restarts nothing, or can change nothing while it runs.\n");
     for (peer, name) in names.iter().enumerate() {
         let note = |(row, told): (usize, &&Row)| match verdicts.get(&(row, peer))? {
-            Verdict::Survives => None,
+            Verdict::Survives | Verdict::Unable => None,
             Verdict::Fails(seen) => Some(format!("{} {seen}", told.name)),
-            Verdict::Unable(why) => Some(format!("{} ({why})", told.name)),
             Verdict::Broken(error) => Some(format!("{} could not be told: {error}", told.name)),
         };
         let notes: Vec<String> = rows.iter().enumerate().filter_map(note).collect();

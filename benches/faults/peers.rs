@@ -18,10 +18,20 @@ pub(crate) enum Peer {
     S6,
     /// What many images have for want of a supervisor: `a & b & wait`.
     Script,
+    /// Does nothing of all this, and is busy with it: a judge that lets it pass is none.
+    Control,
 }
 
-pub(crate) const ALL: [Peer; 7] =
-    [Peer::Supervise, Peer::Foreman, Peer::Honcho, Peer::Supervisord, Peer::Circus, Peer::S6, Peer::Script];
+pub(crate) const ALL: [Peer; 8] = [
+    Peer::Supervise,
+    Peer::Foreman,
+    Peer::Honcho,
+    Peer::Supervisord,
+    Peer::Circus,
+    Peer::S6,
+    Peer::Script,
+    Peer::Control,
+];
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -57,6 +67,7 @@ impl Peer {
             Peer::Circus => "circus",
             Peer::S6 => "s6",
             Peer::Script => "sh",
+            Peer::Control => "control",
         }
     }
 
@@ -81,6 +92,7 @@ impl Peer {
                  changes by `s6-svscanctl -an`, `s6-svunlink`, `s6-svc -r`"
             }
             Peer::Script => "`a & b & wait`, TERM and INT passed on",
+            Peer::Control => "deaf and busy, and waits for nobody",
         }
     }
 
@@ -94,7 +106,9 @@ impl Peer {
             Peer::Supervisord => (python("supervisord"), &["--version"]),
             Peer::Circus => (python("circusd"), &["--version"]),
             Peer::S6 => ("dpkg-query".into(), &["--show", "--showformat=${Version}", "s6"]),
-            Peer::Script => ("dpkg-query".into(), &["--show", "--showformat=dash ${Version}", "dash"]),
+            Peer::Script | Peer::Control => {
+                ("dpkg-query".into(), &["--show", "--showformat=dash ${Version}", "dash"])
+            }
         };
         let missing = || {
             io::Error::other(format!("`{}` does not run: `.ci/install-peers` installs it", program.display()))
@@ -108,7 +122,7 @@ impl Peer {
     /// Whether it starts anew what ended.
     pub(crate) fn restarts(self) -> bool {
         match self {
-            Peer::Supervise | Peer::Supervisord | Peer::Circus | Peer::S6 => true,
+            Peer::Supervise | Peer::Supervisord | Peer::Circus | Peer::S6 | Peer::Control => true,
             Peer::Foreman | Peer::Honcho | Peer::Script => false,
         }
     }
@@ -117,7 +131,7 @@ impl Peer {
     pub(crate) fn stays_when_all_ended(self) -> bool {
         match self {
             Peer::Supervisord | Peer::Circus | Peer::S6 => true,
-            Peer::Supervise | Peer::Foreman | Peer::Honcho | Peer::Script => false,
+            Peer::Supervise | Peer::Foreman | Peer::Honcho | Peer::Script | Peer::Control => false,
         }
     }
 
@@ -169,11 +183,16 @@ impl Peer {
                 s6(at, job)?;
                 words(Path::new("s6-svscan"), &["-t", "0", &at.join("scan").display().to_string()])
             }
-            Peer::Script => {
+            Peer::Script | Peer::Control => {
                 let file = at.join("entrypoint.sh");
                 let start = |(_, command): (String, &str)| format!("{command} &\npids=\"$pids $!\"\n");
                 let starts: String = slots(job).map(start).collect();
-                fs::write(&file, format!("trap 'kill -TERM $pids' TERM INT\n{starts}wait\nwait\n"))?;
+                let text = if self == Peer::Script {
+                    format!("trap 'kill -TERM $pids' TERM INT\n{starts}wait\nwait\n")
+                } else {
+                    format!("{starts}trap '' TERM INT\nwhile :; do :; done\n")
+                };
+                fs::write(&file, text)?;
                 words(Path::new("/bin/sh"), &[&file.display().to_string()])
             }
         })
@@ -226,6 +245,7 @@ impl Peer {
                 commands
             }
             Peer::Foreman | Peer::Honcho | Peer::Script => Vec::new(),
+            Peer::Control => vec![words(Path::new("true"), &[])],
         })
     }
 }
@@ -258,51 +278,52 @@ fn formation(job: &Job, between: &str) -> String {
 }
 
 fn write_procfile(at: &Path, job: &Job) -> io::Result<()> {
-    let lines: String =
-        job.entries.iter().map(|entry| format!("{}: {}\n", entry.name, entry.command)).collect();
-    fs::write(at.join("Procfile"), lines)?;
-    let counts: String =
-        job.entries.iter().map(|entry| format!("  {}: {}\n", entry.name, entry.count)).collect();
-    fs::write(at.join("supervise.yml"), format!("formation:\n{counts}"))
+    let line = |entry: &Entry| format!("{}: {}\n", entry.name, entry.command);
+    let lines: Vec<String> = job.entries.iter().map(line).collect();
+    fs::write(at.join("Procfile"), lines.concat())?;
+    let count = |entry: &Entry| format!("  {}: {}\n", entry.name, entry.count);
+    let counts: Vec<String> = job.entries.iter().map(count).collect();
+    fs::write(at.join("supervise.yml"), format!("formation:\n{}", counts.concat()))
 }
 
 fn supervisord(at: &Path, job: &Job) -> String {
     let (at, drain) = (at.display(), job.drain.as_secs());
-    let mut text = format!(
+    let mut text = vec![format!(
         "[supervisord]\nnodaemon=true\nuser=root\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={at}/pid\n\
          [unix_http_server]\nfile={at}/control\n\
          [supervisorctl]\nserverurl=unix://{at}/control\n\
          [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
-    );
+    )];
     // Who is not to come back is never too quick.
     let (restart, seconds) = match job.restart {
         Restart::Always => ("true", 1),
         Restart::Never => ("false", 0),
     };
     for (slot, command) in slots(job) {
-        text += &format!(
+        text.push(format!(
             "[program:{slot}]\ncommand={command}\nautorestart={restart}\nstartsecs={seconds}\nstartretries=1000\n\
              stopwaitsecs={drain}\nstopasgroup=true\nkillasgroup=true\nredirect_stderr=true\n\
              stdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\n"
-        );
+        ));
     }
-    text
+    text.concat()
 }
 
 fn circus(at: &Path, job: &Job) -> String {
     let (at, drain) = (at.display(), job.drain.as_secs());
-    let mut text =
-        format!("[circus]\nendpoint=ipc://{at}/endpoint\npubsub_endpoint=ipc://{at}/pubsub\ncheck_delay=1\n");
+    let mut text = vec![format!(
+        "[circus]\nendpoint=ipc://{at}/endpoint\npubsub_endpoint=ipc://{at}/pubsub\ncheck_delay=1\n"
+    )];
     let respawn = job.restart == Restart::Always;
     for entry in &job.entries {
         let Entry { name, command, count } = entry;
-        text += &format!(
+        text.push(format!(
             "[watcher:{name}]\ncmd={command}\nnumprocesses={count}\nrespawn={respawn}\ngraceful_timeout={drain}\n\
              stop_children=true\nmax_retry=-1\ncopy_env=true\nstdout_stream.class=StdoutStream\n\
              stderr_stream.class=StdoutStream\n"
-        );
+        ));
     }
-    text
+    text.concat()
 }
 
 /// A directory for each slot (s6-supervise(8), servicedir), with a logger.

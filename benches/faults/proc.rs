@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
-    /// proc_pid_stat(5): `R`, `S`, `Z` ...
+    /// `proc_pid_stat(5)`: `R`, `S`, `Z` ...
     pub(crate) state: char,
     pub(crate) program: String,
     /// Its words, with blanks between.

@@ -22,7 +22,7 @@ pub(crate) struct Row {
 pub(crate) enum Weight {
     /// Mostly waiting: others may run beside it.
     Light,
-    /// Processors or memory: one at a time.
+    /// Processors or memory: two at a time.
     Heavy,
 }
 
@@ -57,7 +57,7 @@ pub(crate) const ROWS: [Row; 31] = [
     Row { name: "12", what: "two write long lines at once", tell: stream::together, weight: Heavy },
     Row { name: "13", what: "a last line without its end", tell: stream::unfinished, weight: Light },
     Row { name: "14", what: "100,000 lines right before an exit", tell: stream::last_words, weight: Heavy },
-    Row { name: "15", what: "nobody reads for a while, and TERM comes", tell: stream::unread, weight: Heavy },
+    Row { name: "15", what: "nobody reads for a while, and TERM comes", tell: stream::unread, weight: Light },
     Row { name: "16", what: "the reader goes away", tell: stream::reader_gone, weight: Light },
     Row { name: "18", what: "a stdout that does not block", tell: stream::nonblocking, weight: Heavy },
     Row {

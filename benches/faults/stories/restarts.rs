@@ -3,21 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-use super::super::cell::{Cell, Objection, SLACK, Stage, Told, fails, lives};
+use super::super::cell::{Cell, Objection, SLACK, Stage, Told, fails, lives, watch, within};
 use super::super::peers::Entry;
 use super::super::proc;
 
 const DRAIN: u64 = 3;
-
-/// Why a story of restarts cannot be told of some.
-const NO_RESTART: Objection = Objection::Unable("it restarts nothing");
 
 pub(super) fn holder(cell: &Cell) -> Told {
     if cell.peer.restarts() {
         let verbs = "fork setsid touch @holder sleep 1h end crash-until @lives 1 1 touch @second sleep 1h";
         let run = cell.keep(DRAIN, vec![cell.chaos("web", 1, verbs)])?;
         run.begun(&["holder"])?;
-        let back = run.within(Duration::from_secs(8), || cell.file("second").exists());
+        let back = within(Duration::from_secs(8), || cell.file("second").exists());
         return if back.is_some() { Ok(()) } else { fails("not restarted within 8 s") };
     }
     let web = cell.chaos("web", 1, "fork setsid touch @holder sleep 1h end sleep 500ms exit 1");
@@ -42,11 +39,11 @@ pub(super) fn crowd(cell: &Cell) -> Told {
         return run.ends_clean(cell.peer.drain(Duration::from_secs(DRAIN)) + 2 * SLACK);
     }
     let new = || run.children().iter().filter(|child| !old.contains(&child.pid)).count();
-    if run.within(Duration::from_secs(20), || new() == CROWD).is_none() {
+    if within(Duration::from_secs(20), || new() == CROWD).is_none() {
         return fails(format!("{} of {CROWD} came back", new()));
     }
     let zombies = || run.all().iter().filter(|process| process.state == 'Z').count();
-    if run.within(SLACK, || zombies() == 0).is_none() {
+    if within(SLACK, || zombies() == 0).is_none() {
         return fails(format!("{} zombies", zombies()));
     }
     Ok(())
@@ -54,17 +51,17 @@ pub(super) fn crowd(cell: &Cell) -> Told {
 
 pub(super) fn between(cell: &Cell) -> Told {
     if !cell.peer.restarts() {
-        return Err(NO_RESTART);
+        return Err(Objection::Unable);
     }
     let file = cell.file("lives");
     let run = cell.keep(DRAIN, vec![cell.chaos("web", 1, "crash-until @lives 1000 1")])?;
     let crashed = || lives(&file) >= 3 && run.children().is_empty();
-    if run.within(Duration::from_secs(15), crashed).is_none() {
+    if within(Duration::from_secs(15), crashed).is_none() {
         return fails(format!("started {} times in 15 s", lives(&file)));
     }
     // At the beginning of a pause.
     let before = lives(&file);
-    run.within(Duration::from_secs(8), || lives(&file) > before && run.children().is_empty());
+    within(Duration::from_secs(8), || lives(&file) > before && run.children().is_empty());
     let before = lives(&file);
     run.signal(libc::SIGTERM);
     run.ends_clean(SLACK)?;
@@ -73,7 +70,7 @@ pub(super) fn between(cell: &Cell) -> Told {
 
 pub(super) fn outage(cell: &Cell) -> Told {
     if !cell.peer.restarts() {
-        return Err(NO_RESTART);
+        return Err(Objection::Unable);
     }
     let (file, script) = (cell.file("lives"), cell.file("flaky.sh"));
     let up = cell.chaos("web", 1, "touch @up sleep 1h").command;
@@ -89,7 +86,7 @@ pub(super) fn outage(cell: &Cell) -> Told {
     std::thread::sleep(Duration::from_secs(8));
     let (starts, spent) = (lives(&file), run.cpu().saturating_sub(before));
     fs::write(there, [])?;
-    if run.within(Duration::from_secs(20), || cell.file("up").exists()).is_none() {
+    if within(Duration::from_secs(20), || cell.file("up").exists()).is_none() {
         return fails(format!("given up for good after {starts} starts"));
     }
     if starts > 30 || spent > Duration::from_secs(4) {
@@ -100,12 +97,12 @@ pub(super) fn outage(cell: &Cell) -> Told {
 
 pub(super) fn relapse(cell: &Cell) -> Told {
     if !cell.peer.restarts() {
-        return Err(NO_RESTART);
+        return Err(Objection::Unable);
     }
     let run = cell.keep(DRAIN, vec![cell.chaos("web", 1, "touch @web sleep 1500ms exit 1")])?;
     run.begun(&["web"])?;
     let (mut pauses, mut absent_since) = (Vec::new(), None);
-    run.watch(Duration::from_secs(14), |now| match (run.children().is_empty(), absent_since) {
+    watch(Duration::from_secs(14), |now| match (run.children().is_empty(), absent_since) {
         (true, None) => absent_since = Some(now),
         (false, Some(since)) => {
             pauses.push(now.saturating_sub(since));
@@ -135,9 +132,9 @@ pub(super) fn killed(cell: &Cell) -> Told {
     // Until it is one for a while.
     let mut since = None;
     let mut is_one = false;
-    run.watch(Duration::from_secs(15), |now| {
+    watch(Duration::from_secs(10), |now| {
         if run.children().len() == 1 && !run.own().is_empty() {
-            is_one |= now.saturating_sub(*since.get_or_insert(now)) > Duration::from_secs(4);
+            is_one |= now.saturating_sub(*since.get_or_insert(now)) > Duration::from_secs(3);
         } else {
             since = None;
         }

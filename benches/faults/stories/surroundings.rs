@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 
-use super::super::cell::{Cell, ODD, Objection, Run, SLACK, Stage, Told, fails};
+use super::super::cell::{Cell, ODD, Objection, Run, SLACK, Stage, Told, fails, within};
 use super::super::peers::{Entry, Job, Restart};
 use super::super::proc;
 
@@ -13,7 +13,7 @@ const DRAIN: u64 = 3;
 
 pub(super) fn descriptors(cell: &Cell) -> Told {
     if !cell.peer.restarts() {
-        return Err(Objection::Unable("it restarts nothing"));
+        return Err(Objection::Unable);
     }
     let web = cell.chaos("web", 1, "touch @web sleep 1h");
     let run = cell.keep(DRAIN, vec![web, cell.chaos("plain", 1, "touch @plain sleep 1h")])?;
@@ -31,7 +31,7 @@ pub(super) fn descriptors(cell: &Cell) -> Told {
     }
     let is_back = || run.with("/web").iter().any(|pid| !old.contains(pid));
     // s6 tries again after a minute.
-    let back = run.within(Duration::from_secs(70), is_back);
+    let back = within(Duration::from_secs(70), is_back);
     if !run.is_alive() {
         return fails("it ended");
     }
@@ -45,7 +45,7 @@ pub(super) fn missing(cell: &Cell) -> Told {
     let web = Entry { name: "web", command: "/nowhere/server --port 80".to_owned(), count: 1 };
     let mut run = cell.start(DRAIN, vec![web])?;
     let said = || run.says("/nowhere/server");
-    if run.within(2 * SLACK, said).is_none() {
+    if within(2 * SLACK, said).is_none() {
         return fails("nothing names the program");
     }
     if cell.peer.stays_when_all_ended() {
@@ -145,8 +145,8 @@ pub(super) fn orphans(cell: &Cell) -> Told {
     run.begun(&["ready"])?;
     let zombies = || run.all().iter().filter(|process| process.state == 'Z').count();
     let sleeping = || run.children().len() > 1;
-    run.within(2 * SLACK, || !sleeping());
-    if run.within(SLACK, || zombies() == 0).is_none() {
+    within(2 * SLACK, || !sleeping());
+    if within(SLACK, || zombies() == 0).is_none() {
         return fails(format!("{} zombies", zombies()));
     }
     run.signal(libc::SIGTERM);
@@ -156,7 +156,7 @@ pub(super) fn orphans(cell: &Cell) -> Told {
 pub(super) fn environment(cell: &Cell) -> Told {
     let web = cell.chaos("web", 1, "touch @ready sleep 1h");
     let run = cell.keep_as(Stage::Odd, DRAIN, vec![web])?;
-    let begun = run.within(Duration::from_secs(15), || cell.file("ready").exists());
+    let begun = within(Duration::from_secs(15), || cell.file("ready").exists());
     if begun.is_none() {
         return fails(if run.is_alive() { "nothing was started" } else { "it does not start" });
     }
@@ -170,7 +170,7 @@ pub(super) fn environment(cell: &Cell) -> Told {
 fn change(cell: &Cell, from: &Job, to: &Job) -> Told {
     let commands = cell.peer.reconfigure(&cell.at, from, to)?;
     if commands.is_empty() {
-        return Err(Objection::Unable("it can change nothing while it runs"));
+        return Err(Objection::Unable);
     }
     for words in commands {
         let output = Command::new("timeout").arg("20").args(&words).current_dir(&cell.at).output()?;
@@ -197,14 +197,14 @@ pub(super) fn scale(cell: &Cell) -> Told {
     std::thread::sleep(Duration::from_millis(1500));
     let (first, plain) = (run.with("/web"), run.with("/plain"));
     change(cell, &job(1), &job(3))?;
-    if run.within(3 * SLACK, || run.with("/web").len() == 3).is_none() {
+    if within(3 * SLACK, || run.with("/web").len() == 3).is_none() {
         return fails(format!("{} of 3", run.with("/web").len()));
     }
     if !first.iter().all(|pid| run.with("/web").contains(pid)) {
         return fails("the first one was replaced");
     }
     change(cell, &job(3), &job(1))?;
-    if run.within(3 * SLACK, || run.with("/web").len() == 1).is_none() {
+    if within(3 * SLACK, || run.with("/web").len() == 1).is_none() {
         return fails(format!("{} instead of 1", run.with("/web").len()));
     }
     if run.with("/web") != first {
@@ -229,7 +229,7 @@ pub(super) fn reload(cell: &Cell) -> Told {
     let plain = run.with("/plain");
     change(cell, &job("old"), &job("new"))?;
     let is_new = || run.with("/new").len() == 2 && run.with("/old").is_empty();
-    if run.within(4 * SLACK, is_new).is_none() {
+    if within(4 * SLACK, is_new).is_none() {
         let (old, new) = (run.with("/old").len(), run.with("/new").len());
         return fails(format!("{old} old and {new} new after 10 s"));
     }
