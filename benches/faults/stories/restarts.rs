@@ -102,7 +102,7 @@ pub(super) fn relapse(cell: &Cell) -> Told {
     let run = cell.keep(DRAIN, vec![cell.chaos("web", 1, "touch @web sleep 1500ms exit 1")])?;
     run.begun(&["web"])?;
     let (mut pauses, mut absent_since) = (Vec::new(), None);
-    watch(Duration::from_secs(14), |now| match (run.children().is_empty(), absent_since) {
+    watch(Duration::from_secs(20), |now| match (run.children().is_empty(), absent_since) {
         (true, None) => absent_since = Some(now),
         (false, Some(since)) => {
             pauses.push(now.saturating_sub(since));
@@ -111,9 +111,9 @@ pub(super) fn relapse(cell: &Cell) -> Told {
         (true, Some(_)) | (false, None) => {}
     });
     // A pause that had not ended counts as far as it went.
-    pauses.extend(absent_since.map(|since| Duration::from_secs(14).saturating_sub(since)));
+    pauses.extend(absent_since.map(|since| Duration::from_secs(20).saturating_sub(since)));
     let longest = pauses.iter().max().copied().unwrap_or_default();
-    if longest >= Duration::from_millis(1500) {
+    if longest >= Duration::from_millis(2500) {
         return Ok(());
     }
     fails(format!("never waits longer: at most {:.1} s", longest.as_secs_f64()))
