@@ -99,7 +99,11 @@ impl Document {
         let tree = Tree(&[]).deserialize(serde_yaml::Deserializer::from_str(text));
         let root = tree.map_err(|error| {
             let place = error.location().map_or(Place::File(file.to_owned()), |location| {
-                Place::Column(file.to_owned(), location.line(), location.column())
+                // The library thinks of a last line that has no end as if it had one.
+                let (line, column) = (location.line(), location.column());
+                let (last, end) = end_of(text);
+                let (line, column) = if line > last { (last, end) } else { (line, column) };
+                Place::Column(file.to_owned(), line, column)
             });
             Diagnostic::new(place, format!("this is no YAML that can be read: {}", without_values(&error)))
                 .with_help(
@@ -139,6 +143,12 @@ impl Document {
             rest.chars().take_while(|c| !c.is_whitespace() && !":,{}[]".contains(*c)).collect();
         (plain(key) && !word.is_empty()).then(|| format!("{start}{word}"))
     }
+}
+
+/// The line and the column behind the last character, counted from 1.
+fn end_of(text: &str) -> (usize, usize) {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() + 1, last.chars().count() + 1)
 }
 
 /// The library's words without the place, which is said before them, and without what a value is.
@@ -416,9 +426,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_at_the_end_is_missed_behind_the_last_character_that_is_there() {
+        for (text, line, column) in [("{a: {b: 3}", 1, 11), ("a:\n  - [1", 2, 7), ("a:\n  - [1\n", 3, 1)] {
+            let error =
+                Document::parse(Path::new("f.yml"), text.as_bytes()).err().expect("a bracket is open");
+            assert_eq!(error.place, Place::Column("f.yml".into(), line, column), "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_yaml_is_an_error_with_its_place_and_without_values() {
         for (text, line) in [
-            ("a: [secret", 2),
+            ("a: [secret", 1),
             ("a: b: secret", 1),
             ("a: *secret", 1),
             ("\tsecret: 1", 1),
