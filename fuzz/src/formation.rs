@@ -58,7 +58,7 @@ fn expect_bounded(errors: &Diagnostics, arguments: &[String]) {
     super::expect_good(errors, b"");
     let given: usize = arguments.iter().map(String::len).sum();
     let said = errors.to_string().len();
-    assert!(said <= 64 * given + 1000, "{given} bytes of arguments, {said} of errors");
+    assert!(said <= 256 * given + 1000, "{given} bytes of arguments, {said} of errors");
 }
 
 fn assign(base: u16, step: u16, counts: &[(TypeName, u32)]) {

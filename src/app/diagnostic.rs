@@ -67,9 +67,11 @@ fn harmless(text: &str) -> String {
 }
 
 impl Diagnostics {
-    /// Adds one.
+    /// Adds one, if it is not the last one again.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+        if self.0.last() != Some(&diagnostic) {
+            self.0.push(diagnostic);
+        }
     }
 
     /// Puts those of one file into the order of its lines.
@@ -107,7 +109,7 @@ impl From<Diagnostic> for Diagnostics {
 
 impl Extend<Diagnostic> for Diagnostics {
     fn extend<T: IntoIterator<Item = Diagnostic>>(&mut self, diagnostics: T) {
-        self.0.extend(diagnostics);
+        diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
     }
 }
 
@@ -235,6 +237,15 @@ const LARGEST: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_many_times_in_a_row_is_told_once() {
+        let mut errors = Diagnostics::default();
+        let error = |reason: &str| Diagnostic::new(Place::Arguments, reason);
+        errors.extend(["a", "a", "b", "a"].map(error));
+        errors.push(error("a"));
+        assert_eq!(errors.iter().map(|error| error.reason.as_str()).collect::<Vec<_>>(), ["a", "b", "a"]);
+    }
 
     #[test]
     fn an_error_shows_its_place_its_line_and_the_way_out() {
