@@ -221,13 +221,16 @@ impl Ledger {
     pub(super) fn changes_places(step: &Step<'_>) -> bool {
         step.actions.iter().any(|action| match action {
             Action::Adopt { .. } => true,
-            Action::Revert { type_index, .. } => {
-                let editions = &step.rules.editions[*type_index];
-                let port = |back: usize| editions[editions.len() - back].first_port;
-                port(1).is_some() && port(2).is_some() && port(1) != port(2)
-            }
+            Action::Revert { type_index, .. } => Ledger::moves(step.rules, *type_index),
             _other => false,
         })
+    }
+
+    /// Whether the newest edition of a type has other PORTs than the one before it.
+    pub(super) fn moves(rules: &Rules, type_index: usize) -> bool {
+        let editions = &rules.editions[type_index];
+        let port = |back: usize| editions[editions.len() - back].first_port;
+        port(1).is_some() && port(2).is_some() && port(1) != port(2)
     }
 
     /// What is said of how a deploy has ended: what follows in the same step is held against that.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervise::api::{Change, Notice, Refusal, Request, RequestId, Verb, When};
-use supervise::supervisor::{Action, Event, Goal, Program, Reread, SlotKey, Supervisor, Time};
+use supervise::supervisor::{Action, Event, Goal, Program, Reread, SlotKey, Supervisor, Time, Whom};
 
 use super::{Course, Ledger, Rest, Says, Stage, Step};
 
@@ -128,7 +128,8 @@ impl Ledger {
     }
 
     /// What ran before runs again: who is not alive begins with a new streak.
-    pub(super) fn begin_anew(&mut self, step: &Step<'_>, type_index: usize) {
+    pub(super) fn begin_anew(&mut self, step: &Step<'_>, type_index: usize, good: usize) {
+        let moved = Ledger::moves(step.rules, type_index);
         let (count, _) = self.counts.get(&type_index).copied().unwrap_or((0, Says::Plan));
         for number in 1..=count {
             let key = SlotKey { type_index, number };
@@ -137,9 +138,11 @@ impl Ledger {
             let is_this = |action: &&Action| matches!(action, Action::Revert { type_index: of, .. } if *of == type_index);
             let after = step.actions.iter().skip_while(|action| !is_this(action));
             let is_started = |action: &Action| matches!(action, Action::Spawn { slot, .. } if *slot == key);
-            // Who has the PORT of another one begins anew, too.
-            let is_moved = Ledger::changes_places(step);
-            let lives = self.lives.contains_key(&key) && !is_moved && !after.clone().any(is_started);
+            // Who has the PORT of another one makes room at once, and begins anew, too.
+            let is_stopped = |action: &Action| matches!(action, Action::Stop { slot, target: Whom::Leader | Whom::Group, .. } if *slot == key);
+            let is_new = self.lives.get(&key).is_some_and(|life| life.edition > good);
+            let makes_room = moved && is_new && after.clone().any(is_stopped);
+            let lives = self.lives.contains_key(&key) && !makes_room && !after.clone().any(is_started);
             if !place.held && place.verdict != Some(Rest::Completed) && !lives {
                 self.raise(key);
             }

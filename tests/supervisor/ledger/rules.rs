@@ -517,8 +517,8 @@ impl Ledger {
     #[allow(clippy::too_many_lines, reason = "one rule after the other")]
     pub(super) fn check_state(&mut self, step: &Step<'_>, supervisor: &Supervisor) {
         for action in step.actions {
-            if let Action::Revert { type_index, .. } = action {
-                self.begin_anew(step, *type_index);
+            if let Action::Revert { type_index, edition } = action {
+                self.begin_anew(step, *type_index, *edition);
             }
         }
         // Who was raised may have failed again in the same step.
