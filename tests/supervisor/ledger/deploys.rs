@@ -118,10 +118,7 @@ impl Ledger {
                 Action::Discard => {
                     let was_read =
                         self.candidate.take().is_some() || matches!(step.event, Event::Reread { .. });
-                    let turned_back = step.notices().any(|notice| {
-                        matches!(notice, Notice::NotDeployed { why: NotDeployed::TurnedBack { .. }, .. })
-                    });
-                    assert!(was_read || turned_back, "what was read is discarded");
+                    assert!(was_read || step.goes_back(), "what was read is discarded");
                 }
                 Action::Record { release } => {
                     let deploying = self.deploying.as_mut().expect("what is deployed is recorded");

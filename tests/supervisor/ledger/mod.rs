@@ -356,7 +356,9 @@ impl Checked {
                 Action::Adopt { .. } => {
                     let types =
                         self.ledger.candidate.clone().expect("adopted is what was read and not discarded");
-                    let same = types.iter().filter(|reread| reread.program == Program::Same);
+                    // A type that was gone has nothing that could come back: it will be gone again.
+                    let listed = |reread: &&Reread| self.ledger.counts.contains_key(&reread.type_index);
+                    let same = types.iter().filter(|reread| reread.program == Program::Same).filter(listed);
                     let same = same.map(|Reread { type_index, .. }| *type_index);
                     self.ledger.amended =
                         same.map(|type_index| (type_index, self.newest_member(type_index).clone())).collect();
@@ -501,6 +503,14 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// Whether everything goes back to what ran before a deploy.
+    fn goes_back(&self) -> bool {
+        let turned_back = |notice: &Notice| {
+            matches!(notice, Notice::NotDeployed { why: NotDeployed::TurnedBack { .. }, .. })
+        };
+        self.notices().any(turned_back)
+    }
+
     fn notices(&self) -> impl Iterator<Item = &Notice> {
         self.actions.iter().filter_map(|action| match action {
             Action::Announce { notice, .. } => Some(notice),

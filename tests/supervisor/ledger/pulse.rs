@@ -51,8 +51,16 @@ impl Tally {
 }
 
 fn rule(probes: &Probes, probe: ProbeKind) -> Probing {
-    let rules = [probes.startup, probes.readiness, probes.liveness];
-    rules[probe as usize].expect("a probe of this type")
+    find(probes, probe).expect("a probe of this type")
+}
+
+/// Whether instances are asked this.
+pub(super) fn knows(probes: &Probes, probe: ProbeKind) -> bool {
+    find(probes, probe).is_some()
+}
+
+fn find(probes: &Probes, probe: ProbeKind) -> Option<Probing> {
+    [probes.startup, probes.readiness, probes.liveness][probe as usize]
 }
 
 impl Pulse {

@@ -82,6 +82,10 @@ impl Ledger {
                     let life = self.life(*slot, *instance);
                     assert!(life.works(), "who ends is not asked how it is: {action:?}");
                     let probes = step.rules.member(*slot, life.edition).probes;
+                    // Asked before everything went back in the same step; nobody waits for the answer.
+                    if step.goes_back() && !super::pulse::knows(&probes, *probe) {
+                        continue;
+                    }
                     life.pulse.ask(&probes, step.now, *probe);
                 }
                 Action::Ask { type_index, edition } => {
