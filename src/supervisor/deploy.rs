@@ -310,7 +310,6 @@ impl Supervisor {
         };
         let failing: Vec<usize> = self.order.iter().copied().filter(fails).collect();
         for type_index in failing.iter().copied() {
-            let newest = self.types[type_index].newest_edition();
             let outdated = match self.types[type_index].rollout.take() {
                 // What is on its way back already goes on to be.
                 Some(rollout) => rollout.outdated,
@@ -318,10 +317,6 @@ impl Supervisor {
                 None => Outdated::Before(InstanceId(0), None),
             };
             let back = before.way_back(type_index).unwrap_or(Back::Away);
-            let back = match back {
-                Back::To(good) if good == newest => Back::Nowhere,
-                Back::To(_) | Back::Nowhere | Back::Away => back,
-            };
             self.judge(step, type_index, back, outdated);
         }
         !failing.is_empty()
