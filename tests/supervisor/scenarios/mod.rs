@@ -12,6 +12,7 @@ mod many;
 mod needs;
 mod order;
 mod proving;
+mod releases;
 mod requests;
 mod restarting;
 mod rolling;

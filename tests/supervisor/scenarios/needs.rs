@@ -137,3 +137,21 @@ fn what_was_answered_for_other_needs_says_nothing_about_those_of_now() {
         assert_eq!(world.core.newest(), 2);
     }
 }
+
+#[test]
+fn an_answer_to_what_was_needed_before_is_not_taken_for_one_to_what_is_needed_now() {
+    let worker = |wait| needing(member("worker", 1), ms(wait));
+    let mut world = World::new(vec![worker(60_000)]);
+    // Everything is there when it is asked for, and the answer is on its way while the files change.
+    world.tell(Event::Woke);
+    world.services_from = Time::ZERO + ms(50_000);
+    world.request(Verb::Reload, When::Accepted);
+    let member = worker(70_000);
+    world.tell(Event::Reread { types: vec![Reread { type_index: 0, member, program: Program::Changed }] });
+    // Who waits would ask again, before that answer has come.
+    world.tell(Event::Woke);
+    world.pass(ms(40_000));
+    assert_eq!(world.core.newest(), 0, "what it needs now is not there: {:#?}", world.said());
+    world.pass(ms(20_000));
+    assert_eq!(world.core.newest(), 1);
+}

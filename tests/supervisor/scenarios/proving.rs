@@ -281,3 +281,64 @@ fn who_is_replaced_by_request_has_no_failures_behind_it() {
         world.said()
     );
 }
+
+#[test]
+fn who_is_waited_for_in_vain_is_named_and_not_who_works_already() {
+    let mut world = World::new(vec![in_place(2)]).habit(0, good()).script(slot(0, 2), [good(), unready()]);
+    world.pass(ms(3_000));
+    world.request(rolling(), When::Accepted);
+    world.pass(ms(20_000));
+    let (name, why) = turned_back(&world).expect("one of them does not work");
+    assert_eq!(name.map(|name| name.to_string()).as_deref(), Some("web.2"), "{why:?}");
+}
+
+#[test]
+fn what_is_stuck_in_its_place_takes_no_room_from_the_surge() {
+    let narrow = |member| Member { max: Some(3), ..with(member, |policy| policy.drain = ms(1_000)) };
+    let mut world = World::new(vec![narrow(web(2))])
+        .habit(0, good())
+        .script(slot(0, 2), [Script { leader: UNKILLABLE, ..good() }]);
+    world.pass(ms(3_000));
+    world.request(restart(&["web.2"]), When::Accepted);
+    world.pass(ms(30_000));
+    world.skip().request(restart(&["web.1"]), When::Accepted);
+    assert_eq!(fewest_ready(&mut world, ms(20_000)), 1, "another one did the work: {:#?}", world.said());
+}
+
+#[test]
+fn a_restart_of_all_means_the_surge_of_the_one_before_too() {
+    let mut world = World::new(vec![web(2)]).habit(0, good()).script(slot(0, 3), [unready(), good()]);
+    world.pass(ms(3_000));
+    world.request(rolling(), When::Accepted);
+    world.pass(ms(3_000));
+    let id = world.request(rolling(), When::Happened);
+    world.pass(ms(30_000));
+    world.answer_to(id).expect("it is done").expect("it went well");
+}
+
+#[test]
+fn who_works_for_a_while_again_and_again_makes_no_progress_after_the_first_time() {
+    let flaps = || Script { ends: Some(crash_after(1_200)), ..Script::runs() };
+    let mut world = World::new(vec![in_place(2)])
+        .script(slot(0, 1), [good(), flaps(), flaps(), flaps(), good()])
+        .script(slot(0, 2), [good(), unready(), good()]);
+    world.pass(ms(3_000));
+    reload(&mut world, in_place(2), When::Accepted);
+    world.pass(ms(20_000));
+    let (name, why) = turned_back(&world).expect("it does not work");
+    assert_eq!(name.map(|name| name.to_string()).as_deref(), Some("web.1"));
+    assert_eq!(why, Setback::Failures { failures: 3 }, "{:#?}", world.said());
+}
+
+#[test]
+fn a_job_that_is_done_is_progress_too() {
+    let job = || with(member("job", 2), |policy| policy.restart = Restart::OnFailure);
+    let lives =
+        || [Script::runs(), Script::exits(ms(50), 1), Script::exits(ms(50), 1), Script::exits(ms(50), 0)];
+    let mut world = World::new(vec![job()]).script(slot(0, 1), lives()).script(slot(0, 2), lives());
+    world.pass(ms(3_000));
+    reload(&mut world, job(), When::Accepted);
+    world.pass(ms(30_000));
+    assert_eq!(turned_back(&world), None, "{:#?}", world.said());
+    assert_eq!(world.core.newest(), 8, "each twice in vain: {:#?}", world.said());
+}
