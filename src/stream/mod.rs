@@ -17,7 +17,8 @@
 //!
 //! No allocation, lock or system call is made for a line. Where the sink takes nothing and the backlog is full, no pipe is
 //! read, so that the children wait, or the oldest lines of the backlog are dropped and counted; the door is served all the
-//! same. While nothing happens the thread sleeps, without any tick.
+//! same, and what is left in pipes without writers moves into memory, up to 4 MiB. While nothing happens the thread sleeps,
+//! without any tick.
 //!
 //! What was said lately is kept in the [`History`], as it was read, for readers in other threads.
 

@@ -3,13 +3,15 @@
 //! One round: say what is to be said, wait, read each pipe that has something once. What was read is written when nothing more
 //! is ready or when as much waits as may. One read per pipe and round is what keeps a flood from starving a whisper.
 
+mod stopped;
+
 use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -19,7 +21,7 @@ use super::door::{Door, Goal, Renewal, Say, Want};
 use super::history::History;
 use super::line::Splitter;
 use super::outlet::{News, Outlet, Overflow};
-use super::pipes::{Pipe, Pipes, Read};
+use super::pipes::{End, Pipe, Pipes, Read};
 use super::ring::Begins;
 use super::watch::{Watch, wait};
 use super::{Channel, Output, Report, Settings, Source, Totals, WhenGone, WhenSlow, logfile};
@@ -32,13 +34,6 @@ const READ: usize = 128 * 1024;
 /// So long after a write that failed the next one is tried, where no output comes before, and so long after a pipe could not be
 /// watched. In milliseconds.
 const RETRY: u16 = 1_000;
-
-/// So long a reader may take nothing, while as much waits as may, before a drain goes on without it. Long against the pauses of
-/// a reader that works on a busy machine, short against any drain.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// So much is read at once from a pipe whose lines are dropped.
-const PAST: usize = 16 * 1024;
 
 // The numbers of what is no pipe in epoll(7); the pipes' begin at 0.
 const DOOR: u64 = u64::MAX;
@@ -256,6 +251,7 @@ impl<R: Fn(Report)> Pump<R> {
 
     fn attach(&mut self, source: Source) {
         let Source { instance, slot, pid, channel, pipe: fd } = source;
+        let end = End::Open(fd);
         let place = self.history.place(&slot);
         if self.out.grows_for(&slot) {
             for pipe in self.pipes.iter_mut() {
@@ -265,7 +261,7 @@ impl<R: Fn(Report)> Pump<R> {
         let head = self.out.head(&slot, pid, channel, place);
         let lines = Splitter::default();
         let drains = self.ending.contains(&instance);
-        let pipe = Pipe { fd, instance, pid, channel, slot, place, head, lines, size: 0, drains };
+        let pipe = Pipe { end, instance, pid, channel, slot, place, head, lines, size: 0, drains };
         let key = self.pipes.add(pipe);
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         if let Err(errno) = watch(&self.epoll, key, pipe) {
@@ -335,7 +331,8 @@ impl<R: Fn(Report)> Pump<R> {
     /// Reads what the pipes held when the farewell was begun, ends their last lines and does what comes then.
     fn read_owed(&mut self, mut farewell: Farewell) -> Room {
         while let Some((key, bytes)) = farewell.owed.last_mut() {
-            let read = if *bytes == 0 { Read::Nothing } else { self.read(*key) };
+            let over = self.pipes.get_mut(*key).is_some_and(|pipe| pipe.is_over());
+            let read = if *bytes == 0 && !over { Read::Nothing } else { self.read(*key) };
             match (read, &farewell.then) {
                 (Read::Bytes(count), _) => *bytes = bytes.saturating_sub(count),
                 (Read::Nothing, Then::Say(_)) => {
@@ -398,10 +395,8 @@ impl<R: Fn(Report)> Pump<R> {
 
     fn close(&mut self, key: usize) {
         self.end_line(key);
-        if let Some(pipe) = self.pipes.get_mut(key) {
-            // It fails only where it could not be added. Closing alone is not enough while a child that is being started has
-            // a copy of the descriptor (epoll(7), questions and answers, 6).
-            let _ = self.epoll.delete(&pipe.fd);
+        if let Some(fd) = self.pipes.get_mut(key).and_then(|pipe| pipe.fd()) {
+            unwatch(&self.epoll, fd);
         }
         self.unwatched.retain(|unwatched| *unwatched != key);
         self.pipes.close(key);
@@ -411,6 +406,9 @@ impl<R: Fn(Report)> Pump<R> {
     /// reader that makes us stop in the middle of a round has the same pipes wait each time otherwise.
     fn read_more(&mut self) {
         if self.told.is_empty() {
+            if self.read_left() == Room::Full {
+                return;
+            }
             self.wait_for_events();
         }
         while let Some(at) = self.told.next() {
@@ -465,81 +463,6 @@ impl<R: Fn(Report)> Pump<R> {
         self.rung = true;
     }
 
-    /// Waits until our reader goes on, somebody is at the door, or patience ends: then what instances write that are asked to
-    /// end is read and dropped.
-    fn wait_for_reader(&mut self) {
-        let by = self.out.moved() + PATIENCE;
-        let (patience, aside) = match self.out.overflow() {
-            Overflow::Drop => (None, Vec::new()),
-            Overflow::WaitAWhile => (Some(by), Vec::new()),
-            Overflow::Wait => {
-                let drain = self.pipes.draining();
-                if drain.is_empty() || by <= Instant::now() { (None, drain) } else { (Some(by), Vec::new()) }
-            }
-        };
-        let until = match self.goal {
-            Goal::Run | Goal::RunOut | Goal::Drain => patience,
-            Goal::Finish(by) => patience.map_or(Some(by), |patience| Some(patience.min(by))),
-        };
-        let mut waited = vec![
-            PollFd::new(self.door.bell(), PollFlags::POLLIN),
-            PollFd::new(self.out.as_fd(), PollFlags::POLLOUT),
-        ];
-        waited.extend(aside.iter().map(|(_, pipe)| PollFd::new(pipe.fd.as_fd(), PollFlags::POLLIN)));
-        wait(&mut waited, until);
-        let mut found = waited.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        let (bell, out) =
-            (found.next().unwrap_or(PollFlags::empty()), found.next().unwrap_or(PollFlags::empty()));
-        let aside = aside.iter().zip(found).filter(|(_, found)| !found.is_empty());
-        let aside: Vec<_> = aside.map(|((key, _), _)| *key).collect();
-        if !bell.is_empty() {
-            self.hear_bell();
-        }
-        if out.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
-            self.out.hang_up();
-        } else if !out.is_empty() {
-            self.out.flush();
-        } else if self.out.overflow() == Overflow::WaitAWhile
-            && until.is_some_and(|until| until <= Instant::now())
-        {
-            self.out.stall();
-        } else {
-            for key in aside {
-                self.read_and_drop(key);
-            }
-        }
-    }
-
-    /// Reads once from a pipe, past the inbox and the output; the history has it all the same.
-    fn read_and_drop(&mut self, key: usize) {
-        let Some(pipe) = self.pipes.get_mut(key) else { return };
-        let Inbox { bytes, count, rest, from, begins } = &mut self.inbox;
-        if *from == key && *count > 0 {
-            self.out.drop_chunk(&mut pipe.lines, &bytes[rest.clone()]);
-            rest.start = rest.end;
-            pipe.remember(&self.history, *begins, &bytes[..mem::take(count)]);
-        }
-        let mut bytes = [0; PAST];
-        let begins = pipe.begins();
-        match pipe.read(&mut bytes) {
-            Read::Bytes(count) => {
-                self.out.drop_chunk(&mut pipe.lines, &bytes[..count]);
-                pipe.remember(&self.history, begins, &bytes[..count]);
-            }
-            Read::Nothing => {}
-            Read::End => {
-                if begins == Begins::Middle {
-                    self.out.drop_chunk(&mut pipe.lines, b"\n");
-                    pipe.remember(&self.history, begins, b"\n");
-                }
-                if let Some(farewell) = &mut self.farewell {
-                    farewell.owed.retain(|(owed, _)| *owed != key);
-                }
-                self.close(key);
-            }
-        }
-    }
-
     /// Writes what waits, as long as there is time, and says what could not be written.
     fn finish(mut self) -> Totals {
         let by = loop {
@@ -583,5 +506,12 @@ impl<R: Fn(Report)> Pump<R> {
 
 /// Has us told when a pipe has something.
 fn watch(epoll: &Epoll, key: usize, pipe: &Pipe) -> nix::Result<()> {
-    epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))
+    pipe.fd().map_or(Ok(()), |fd| epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key as u64)))
+}
+
+/// The opposite, before a pipe is closed.
+fn unwatch(epoll: &Epoll, fd: &OwnedFd) {
+    // It fails only where it could not be added. Closing alone is not enough while a child that is being started has a copy of
+    // the descriptor (epoll(7), questions and answers, 6).
+    let _ = epoll.delete(fd);
 }

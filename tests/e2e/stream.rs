@@ -1,11 +1,14 @@
 //! What comes out on stdout: whole lines, tagged once, in order, nothing lost.
 
+use std::collections::HashMap;
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Run, Setup, Stdout, Supervise, Transcript, children_of, cpu_time, eventually, resident_kib, state,
+    Run, Setup, Stdout, Supervise, Transcript, children_of, cpu_time, descriptors, eventually, resident_kib,
+    state,
 };
 use crate::verbs::says;
 
@@ -313,6 +316,54 @@ fn an_instance_that_is_stopped_can_say_its_last_words_though_the_reader_has_stop
     let read = seen.rests("web.1", "xxx").len();
     assert_eq!(usize::try_from(dropped).expect("a count") + read, COUNT);
     assert!(dropped > 0 && seen.events("killed", "").is_empty());
+}
+
+#[test]
+fn fault_15_a_crash_loop_uses_up_no_descriptors_though_the_reader_has_stopped() {
+    const LIVES: usize = 200;
+    let crash = "echo first; echo wrong >&2; printf last; echo >>lives; exit 3";
+    let mut run = Supervise::with(format!("flood: chaos spam 20000 sleep 1h\ncrash: {crash}\n"))
+        .args(["crash=10"])
+        .spec("defaults:\n  backoff: { first: 1ms, max: 1ms }\n")
+        .stdout(Stdout::Unread)
+        .start();
+    let (pid, file) = (run.pid(), run.directory().app("lives"));
+    let lives = || fs::read(&file).map_or(0, |lives| lives.len());
+    let most_until = |count: usize| {
+        let mut most = 0;
+        let look = || {
+            most = most.max(descriptors(pid));
+            (lives() >= count).then_some(())
+        };
+        eventually("many lives", look, || format!("{} of {count}", lives()));
+        most
+    };
+    let (few, many) = (most_until(30), most_until(LIVES));
+    assert!(many < few + 30, "{few} descriptors at most in the first lives of ten processes, then {many}");
+    run.read_on();
+    run.nth_event(LIVES - 1, "exited", "");
+    let seen = run.is_stopped();
+    assert!(seen.events("dropped", "").is_empty(), "{seen}");
+    assert_eq!(seen.rests("flood.1", "spam ").len(), 20_000);
+    let mut said: HashMap<i64, Vec<(usize, String)>> = HashMap::new();
+    for (place, line) in seen.lines().iter().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("every line is JSON");
+        if line["type"] == "crash" && line["stream"] != "notice" {
+            let text = line["message"].as_str().expect("a line has a text").to_owned();
+            said.entry(line["pid"].as_i64().expect("a pid")).or_default().push((place, text));
+        }
+    }
+    let exits = seen.events("exited", "");
+    let crashes: Vec<_> = exits.iter().filter(|exit| exit.json["code"] == 3).collect();
+    assert!(crashes.len() >= LIVES, "{}", crashes.len());
+    for exit in crashes {
+        let lines = said.remove(&i64::from(exit.pid())).unwrap_or_default();
+        assert!(lines.iter().all(|(place, _)| *place < exit.place), "after the exit: {lines:?}");
+        // Its two pipes have no order among each other.
+        let mut texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+        let wrong = texts.iter().position(|text| *text == "wrong").map(|at| texts.remove(at));
+        assert_eq!((wrong, texts), (Some("wrong"), vec!["first", "last"]));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod gone;
 mod history;
 mod last_words;
+mod left;
 mod lines;
 mod logfile;
 mod pressure;

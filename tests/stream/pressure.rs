@@ -14,7 +14,7 @@ use crate::rig::{PLAIN, Reading, Rig, SOON, exited, join, said_dropped};
 const DROPPING: Settings = Settings { when_slow: WhenSlow::Drop, ..PLAIN };
 
 /// Writes so many numbered lines of 100 bytes in a thread; how many are taken is counted.
-fn flood(mut pipe: std::io::PipeWriter, lines: u64) -> (JoinHandle<()>, Arc<AtomicU64>) {
+pub(crate) fn flood(mut pipe: std::io::PipeWriter, lines: u64) -> (JoinHandle<()>, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&taken);
     let thread = thread::spawn(move || {
@@ -27,7 +27,7 @@ fn flood(mut pipe: std::io::PipeWriter, lines: u64) -> (JoinHandle<()>, Arc<Atom
 }
 
 /// Waits until nothing has been taken for a while.
-fn held(taken: &AtomicU64) -> u64 {
+pub(crate) fn held(taken: &AtomicU64) -> u64 {
     loop {
         let before = taken.load(Ordering::Relaxed);
         thread::sleep(Duration::from_millis(200));
@@ -38,7 +38,7 @@ fn held(taken: &AtomicU64) -> u64 {
 }
 
 /// The numbers of the lines in order, each exactly where the lines that were said to be dropped leave it.
-fn check_numbers(text: &str, lines: u64) -> u64 {
+pub(crate) fn check_numbers(text: &str, lines: u64) -> u64 {
     let (mut next, mut seen) = (0, 0);
     for line in text.lines() {
         if let Some(number) = line.strip_prefix("web.1     | ") {
