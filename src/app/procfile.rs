@@ -431,7 +431,7 @@ mod tests {
         let text = format!("{}a: \\\n{}x", " ".repeat(200_000), "\\\n".repeat(200_000));
         let entries = parse(Path::new("f"), text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(entries[0].command, b"x");
-        let many: String = (0..50_000).map(|nth| format!("t{nth}: x\n")).collect();
+        let many = (0..50_000).map(|nth| format!("t{nth}: x\n")).collect::<Vec<_>>().concat();
         assert_eq!(parse(Path::new("f"), many.as_bytes()).map(|entries| entries.len()), Ok(50_000));
     }
 }

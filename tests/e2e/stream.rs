@@ -357,10 +357,10 @@ fn fault_15_a_crash_loop_uses_up_no_descriptors_though_the_reader_has_stopped() 
     let crashes: Vec<_> = exits.iter().filter(|exit| exit.json["code"] == 3).collect();
     assert!(crashes.len() >= LIVES, "{}", crashes.len());
     for exit in crashes {
-        let lines = said.remove(&i64::from(exit.pid())).unwrap_or_default();
-        assert!(lines.iter().all(|(place, _)| *place < exit.place), "after the exit: {lines:?}");
+        let spoken = said.remove(&i64::from(exit.pid())).unwrap_or_default();
+        assert!(spoken.iter().all(|(place, _)| *place < exit.place), "after the exit: {spoken:?}");
         // Its two pipes have no order among each other.
-        let mut texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+        let mut texts: Vec<_> = spoken.iter().map(|(_, text)| text.as_str()).collect();
         let wrong = texts.iter().position(|text| *text == "wrong").map(|at| texts.remove(at));
         assert_eq!((wrong, texts), (Some("wrong"), vec!["first", "last"]));
     }
