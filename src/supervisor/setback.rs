@@ -114,9 +114,9 @@ impl Supervisor {
         // Somebody else's instances may have the PORTs until they end: all change places at once.
         let moved = kind.moved_ports(failed);
         let waits = |(number, slot): (u32, &Slot)| {
-            let waits = moved || slot.phase.instance().is_none();
-            let waits = waits && slot.goal == Goal::Up && !matches!(slot.phase, Phase::Completed);
-            (number <= wanted && waits).then_some(SlotKey { type_index, number })
+            let rests = slot.phase.instance().is_none() && !matches!(slot.phase, Phase::Completed);
+            let rests = rests || (moved && matches!(slot.phase, Phase::Running { .. }));
+            (number <= wanted && slot.goal == Goal::Up && rests).then_some(SlotKey { type_index, number })
         };
         let waiting: Vec<SlotKey> = kind.present().filter_map(waits).collect();
         for key in waiting {
