@@ -346,8 +346,8 @@ fn fault_15_a_crash_loop_uses_up_no_descriptors_though_the_reader_has_stopped() 
     assert!(seen.events("dropped", "").is_empty(), "{seen}");
     assert_eq!(seen.rests("flood.1", "spam ").len(), 20_000);
     let mut said: HashMap<i64, Vec<(usize, String)>> = HashMap::new();
-    for (place, line) in seen.lines().iter().enumerate() {
-        let line: serde_json::Value = serde_json::from_str(line).expect("every line is JSON");
+    for (place, json) in seen.lines().iter().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(json).expect("every line is JSON");
         if line["type"] == "crash" && line["stream"] != "notice" {
             let text = line["message"].as_str().expect("a line has a text").to_owned();
             said.entry(line["pid"].as_i64().expect("a pid")).or_default().push((place, text));
