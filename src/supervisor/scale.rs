@@ -141,7 +141,12 @@ impl Supervisor {
             };
             if kind.slots.get(super::index(key)).is_some_and(lives) {
                 // It was there for a while, in a rollout, and now it stays: as new as any that comes.
-                kind.slots[super::index(key)].renew_streak();
+                let slot = &mut kind.slots[super::index(key)];
+                slot.renew_streak();
+                // Without failures there is nothing to wait for.
+                if matches!(slot.phase, Phase::Backoff { .. }) {
+                    self.raise(step, key);
+                }
             } else if (number as usize) <= kind.slots.len() {
                 kind.slots[number as usize - 1].renew();
                 // Gone or not: what lived there is on its way out.

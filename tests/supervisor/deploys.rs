@@ -337,3 +337,41 @@ proptest! {
         }
     }
 }
+
+/// A second worker, which the new release does not want, is raised beside the first one and fails; the old release wants it.
+#[test]
+fn who_failed_beside_the_others_and_is_wanted_again_when_all_goes_back_need_not_wait_for_its_next_turn() {
+    let kind = |quantity, quality| Kind {
+        quantity,
+        quality,
+        first_port: None,
+        restart: Restart::Always,
+        tries: 0,
+        room: (1, 0),
+        surge: Surge::Possible,
+    };
+    let version = |worker| Version {
+        web: kind(0, Quality::Works),
+        worker: Some(worker),
+        cron: None,
+        phase: None,
+        needs: false,
+        waits: false,
+    };
+    let versions = [version(kind(2, Quality::Works)), version(kind(1, Quality::Completes))];
+    let mut world = begin(&versions, (Duration::ZERO, ms(730)), Duration::ZERO);
+    ask(&mut world, &Wish::Deploy(1));
+    world.pass(ms(2_214));
+    // The first one is new, too, from now on: nobody else does its work.
+    ask(&mut world, &Wish::Restart(Vec::new(), Manner::AtOnce));
+    world.pass(ms(20_000));
+    let said = world.said().to_vec();
+    let back = said.iter().position(|line| line.contains("everything goes back to v1")).expect("it does");
+    let next = said[back..].iter().find(|line| line.ends_with("spawn worker.2")).expect("it is started");
+    let second =
+        |line: &str| line.split(' ').next().and_then(|time| time.parse::<f64>().ok()).expect("a time");
+    // A start keeps its distance from the one before, and that is all.
+    assert!(second(next) - second(&said[back]) < 0.3, "{:#?}", &said[back..]);
+    world.signal(Signal::TERM);
+    world.run_to_exit();
+}
