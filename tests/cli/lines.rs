@@ -1,6 +1,7 @@
 //! `logs` and `events`: lines of the past, and those that come.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::fake::Fake;
@@ -91,13 +92,17 @@ fn a_line_is_shown_as_soon_as_it_is_there_and_a_reader_that_goes_away_is_no_faul
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let answer = format!("{head}{}{}", chunk(first), chunk(rest));
     let fake = Fake::new().answers_raw("GET /v1/logs?follow=true", answer);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_supervise"))
-        .args(["logs", "-f", "--socket"])
-        .arg(&fake.socket)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
+    command.args(["logs", "-f", "--socket"]).arg(&fake.socket).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Whoever runs these tests in the background of a script ignores INT, and so would it.
+    // SAFETY: signal(2) alone is called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("the program was built");
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
     out.read_line(&mut line).expect("a line comes");
