@@ -1,8 +1,8 @@
 //! Long life: 200 children that chat, crash, fork and hang at random while somebody steers, and what it costs in the end.
 //!
 //! `SUPERVISE_PROOF_SECONDS` says how long, 30 by default: `SUPERVISE_PROOF_SECONDS=1800 cargo test --test soak -- --nocapture`.
-//! After each of four quarters everything is scaled to nothing; then the supervisor has to have exactly the descriptors and
-//! threads of the time before, no process and no zombie may be left, and every line that was written has to have come out.
+//! After each of four quarters everything is scaled to nothing; then the supervisor has to have no more descriptors and
+//! threads than the time before, no process and no zombie may be left, and every line that was written has to have come out.
 
 mod book;
 #[path = "../e2e/harness/built.rs"]
@@ -50,7 +50,7 @@ fn two_hundred_restless_children_leave_nothing_behind_and_cost_the_same_for_ever
         let latencies = client.latencies();
         client.scale(&TYPES.map(|(name, _)| (name, 0)));
         run.is_quiet(&mut client);
-        let now = run.cost();
+        let now = run.settled_cost(quiet.first());
         eprintln!(
             "| {nth} | {} | {latencies} | {} KiB | {} | {} KiB, {}, {} |",
             client.asked(),
@@ -64,7 +64,7 @@ fn two_hundred_restless_children_leave_nothing_behind_and_cost_the_same_for_ever
     }
     // The first quarter is when everything is used for the first time.
     let (first, last) = (quiet[0], quiet[quiet.len() - 1]);
-    assert_eq!((last.descriptors, last.threads), (first.descriptors, first.threads), "{quiet:?}");
+    assert!(last.descriptors <= first.descriptors && last.threads <= first.threads, "{quiet:?}");
     assert!(last.memory_kib <= first.memory_kib + MEMORY_SLACK_KIB, "{quiet:?}");
     let (book, heard) = run.ends();
     eprintln!("{} lives, {} lines", book.lives(), heard.lines());

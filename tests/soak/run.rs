@@ -123,6 +123,21 @@ impl Run {
         }
     }
 
+    /// The cost when it is no more than in another quiet moment, or what it is at last: a client that has just hung up is forgotten
+    /// a moment later.
+    pub(crate) fn settled_cost(&self, before: Option<&Cost>) -> Cost {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.cost();
+            let same = before
+                .is_none_or(|before| (now.descriptors, now.threads) == (before.descriptors, before.threads));
+            if same || Instant::now() > deadline {
+                return now;
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Ends it and gives what was written and what was heard.
     pub(crate) fn ends(mut self) -> (Book, Heard) {
         self.terminate();
