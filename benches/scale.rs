@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         eprintln!("run it with `cargo bench --bench scale`");
         return ExitCode::SUCCESS;
     }
-    match Arguments::parse().counts.into_iter().try_fold((), |(), count| measure(count)) {
+    let mut counts = Arguments::parse().counts.into_iter().enumerate();
+    match counts.try_for_each(|(nth, count)| measure(count, nth == 0)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -49,11 +50,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(count: u32) -> io::Result<()> {
+fn measure(count: u32, first: bool) -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let needed = u64::from(count) * 2 + 1_000;
-    if most < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, needed, needed)?;
+    let needed = |count: u32| u64::from(count) * 2 + 200;
+    let mut count = count;
+    if most < needed(count) && setrlimit(Resource::RLIMIT_NOFILE, needed(count), needed(count)).is_err() {
+        let fits = u32::try_from((most - 200) / 2).map_err(io::Error::other)?;
+        eprintln!(
+            "{fits} instead of {count}: no more than {most} descriptors can be had here (`ulimit -Hn`)"
+        );
+        count = fits;
     }
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("scale-{}", std::process::id()));
     fs::create_dir_all(&place)?;
@@ -73,7 +79,7 @@ fn measure(count: u32) -> io::Result<()> {
     let figures = run.measure();
     drop(run);
     let figures = figures?;
-    if count == Arguments::parse().counts[0] {
+    if first {
         println!(
             "| instances | start | each | rolling restart | each | `ps`, all idle: p50, most | while they start: p99 | memory, each | stop | each |"
         );
@@ -97,7 +103,10 @@ impl Run {
         let begin = Instant::now();
         ask(&connection, "POST", "/v1/formation", &format!("{{\"web\":{}}}", self.count))?;
         let mut starting = Vec::new();
-        self.until(&connection, &mut starting, |answer, count| answer.matches("\"pid\":").count() == count)?;
+        // Who is pending has no process yet.
+        self.until(&connection, &mut starting, |answer, count| {
+            answer.matches("\"name\":\"web.").count() == count && !answer.contains("\"state\":\"pending\"")
+        })?;
         let start = begin.elapsed();
 
         // Whoever has run a second is no longer starting.
