@@ -40,11 +40,24 @@ fn are_asked(run: &Run, more_than: [usize; 2]) {
     eventually("both are asked", look, || format!("{:?}\n{}", times_asked(run), run.so_far()));
 }
 
+/// For so long, the input, both are asked on, and no more often than once in their period of a second and a few times beside it.
+fn nobody_is_asked_too_often(run: &Run, length: Duration) {
+    let (begin, before) = (Instant::now(), times_asked(run));
+    thread::sleep(length);
+    are_asked(run, times_asked(run));
+    let (after, most) =
+        (times_asked(run), usize::try_from(begin.elapsed().as_secs()).expect("it is small") + 3);
+    assert!(
+        after.iter().zip(before).all(|(now, then)| now - then <= most),
+        "{before:?} {after:?}, not {most}"
+    );
+}
+
 /// Nobody has ended, by whatever it was.
 fn all_live_on(run: &Run) {
     let seen = run.so_far();
     assert_eq!(seen.events("started", "").len(), EVERYBODY.len(), "{seen}");
-    for event in ["exited", "killed", "draining", "restarting", "probe_failed", "unhealthy"] {
+    for event in ["exited", "killed", "draining", "restarting", "unwell"] {
         assert!(seen.events(event, "").is_empty(), "{event}: {seen}");
     }
 }
@@ -156,16 +169,8 @@ fn fault_32_on_one_processor_with_twenty_others_nobody_is_ended_for_our_being_sl
     }
     are_asked(&run, [0; 2]);
     let load = Load::begin();
-    let (begin, before) = (Instant::now(), times_asked(&run));
-    // The input: so long there is hardly any time for us.
-    thread::sleep(at_length(Duration::from_secs(5)));
-    are_asked(&run, times_asked(&run));
-    let (after, most) =
-        (times_asked(&run), usize::try_from(begin.elapsed().as_secs()).expect("it is small") + 3);
-    assert!(
-        after.iter().zip(before).all(|(now, then)| now - then <= most),
-        "{before:?} {after:?}, not {most}"
-    );
+    // So long there is hardly any time for us.
+    nobody_is_asked_too_often(&run, at_length(Duration::from_secs(5)));
     all_live_on(&run);
     run.signal(libc::SIGTERM);
     let seen = run.ends_with(0);
@@ -192,15 +197,7 @@ fn fault_15_a_disk_that_takes_its_time_for_each_write_holds_up_nobody() {
     let all_up = || (text().matches("\"message\":\"up ").count() == EVERYBODY.len()).then_some(());
     eventually("everybody is up", all_up, text);
     are_asked(&run, [0; 2]);
-    let (begin, before) = (Instant::now(), times_asked(&run));
-    thread::sleep(at_length(Duration::from_secs(4)));
-    are_asked(&run, times_asked(&run));
-    let (after, most) =
-        (times_asked(&run), usize::try_from(begin.elapsed().as_secs()).expect("it is small") + 3);
-    assert!(
-        after.iter().zip(before).all(|(now, then)| now - then <= most),
-        "{before:?} {after:?}, not {most}"
-    );
+    nobody_is_asked_too_often(&run, at_length(Duration::from_secs(4)));
     run.is_stopped();
     let text = text();
     for (event, times) in [("started", EVERYBODY.len()), ("exited", EVERYBODY.len()), ("killed", 0)] {
