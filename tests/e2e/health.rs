@@ -70,12 +70,14 @@ fn who_comes_after_a_type_waits_until_its_startup_probe_has_passed() {
     assert!(seen.events("unwell", "").is_empty(), "{seen}");
 }
 
-/// A type that is asked over HTTP by this probe.
+/// A type that is asked over HTTP by this probe as soon as it listens.
 fn asked_over_http(probe: &str) -> Run {
     let run = Supervise::with("web: chaos listen-while well\n")
         .file("well", "")
         .spec(&format!(
-            "formation:\n  web: {{ health: {{ {probe}: {{ http: /health, period: 100ms, failure_threshold: 2 }} }} }}\n"
+            "formation:\n  web:\n    health:\n      \
+             startup: {{ tcp: true, period: 100ms, failure_threshold: 600 }}\n      \
+             {probe}: {{ http: /health, period: 100ms, failure_threshold: 2 }}\n"
         ))
         .start();
     run.rest("web.1", "listening");

@@ -16,14 +16,14 @@ fn at_length(usual: Duration) -> Duration {
     seconds.map_or(usual, Duration::from_secs)
 }
 
-/// Two that are asked by a command, which notes that it was, and one by HTTP; nothing is forgiven. What it costs to ask is a
-/// small part of the time for it, also on a busy machine.
+/// Two that are asked by a command, which notes that it was, and one by HTTP as soon as it listens; nothing is forgiven. What it
+/// costs to ask is a small part of the time for it, also on a busy machine.
 fn asked(period: &str, timeout: &str, threshold: usize) -> Supervise {
     let times = format!("period: {period}, timeout: {timeout}, failure_threshold: {threshold}");
     Supervise::with("web: chaos pid up sleep 1h\nhttp: chaos pid up listen\ncalm: chaos pid up sleep 1h\n").spec(&format!(
         "defaults: {{ drain: 30s }}\nformation:\n  \
          web: {{ quantity: 2, health: {{ liveness: {{ exec: 'printf . >>asked.$SUPERVISE_SLOT', {times} }} }} }}\n  \
-         http: {{ health: {{ liveness: {{ http: /, {times} }} }} }}\n"
+         http: {{ health: {{ startup: {{ http: /, failure_threshold: 60 }}, liveness: {{ http: /, {times} }} }} }}\n"
     ))
 }
 
