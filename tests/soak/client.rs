@@ -7,18 +7,20 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::dice::Dice;
 use super::run::PATIENCE;
 
 pub(crate) struct Client {
     socket: PathBuf,
     asked: u64,
     latencies: Vec<Duration>,
-    dice: u64,
+    dice: Dice,
 }
 
 impl Client {
-    pub(crate) fn new(socket: PathBuf) -> Client {
-        Client { socket, asked: 0, latencies: Vec::new(), dice: 0x9E37_79B9_7F4A_7C15 }
+    /// Does the same things in the same order for the same seed.
+    pub(crate) fn new(socket: PathBuf, seed: u64) -> Client {
+        Client { socket, asked: 0, latencies: Vec::new(), dice: Dice::new(seed) }
     }
 
     /// How many requests were answered so far.
@@ -48,11 +50,11 @@ impl Client {
 
     /// One thing of many, and then nothing for a moment: ten a second.
     pub(crate) fn does_something(&mut self, types: &[(&str, u64)]) {
-        let (name, count) = types[self.roll(types.len())];
-        let slot = self.roll(60) + 1;
-        match self.roll(8) {
+        let (name, count) = *self.dice.pick(types).expect("there are types");
+        let slot = self.dice.below(60) + 1;
+        match self.dice.below(8) {
             0 => {
-                let fewer = u64::try_from(self.roll(10)).expect("it is small");
+                let fewer = self.dice.below(10);
                 self.scale(&[(name, count - fewer)]);
             }
             // Whoever is meant may not be there: an error is an answer, too.
@@ -69,13 +71,6 @@ impl Client {
         }
         self.ps();
         sleep(Duration::from_millis(100));
-    }
-
-    fn roll(&mut self, bound: usize) -> usize {
-        self.dice ^= self.dice >> 12;
-        self.dice ^= self.dice << 25;
-        self.dice ^= self.dice >> 27;
-        usize::try_from(self.dice.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40).expect("24 bits") % bound
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) {

@@ -1,13 +1,16 @@
 //! Long life: 200 children that chat, crash, fork and hang at random while somebody steers, and what it costs in the end.
 //!
 //! `SUPERVISE_PROOF_SECONDS` says how long, 30 by default: `SUPERVISE_PROOF_SECONDS=1800 cargo test --test soak -- --nocapture`.
-//! After each of four quarters everything is scaled to nothing; then the supervisor has to have no more descriptors and
+//! `SUPERVISE_SOAK_SEED=7` asks for the same things in the same order again. After each of four quarters everything is scaled to nothing; then the supervisor has to have no more descriptors and
 //! threads than the time before, no process and no zombie may be left, and every line that was written has to have come out.
 
 mod book;
 #[path = "../e2e/harness/built.rs"]
 mod built;
 mod client;
+#[path = "../model/dice.rs"]
+#[allow(dead_code, reason = "the histories use all of it")]
+mod dice;
 mod reader;
 mod run;
 
@@ -27,13 +30,12 @@ const TYPES: [(&str, u64); 4] = [("chatter", 60), ("crasher", 60), ("forker", 50
 
 #[test]
 fn two_hundred_restless_children_leave_nothing_behind_and_cost_the_same_for_ever() {
-    let seconds = std::env::var("SUPERVISE_PROOF_SECONDS").ok().map_or(30, |text| {
-        text.parse().unwrap_or_else(|_| panic!("`SUPERVISE_PROOF_SECONDS` is a number of seconds: `{text}`"))
-    });
-    let quarter = Duration::from_secs(seconds) / QUARTERS;
+    let quarter = Duration::from_secs(number("SUPERVISE_PROOF_SECONDS").unwrap_or(30)) / QUARTERS;
+    let seed = number("SUPERVISE_SOAK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let run = Run::start(&TYPES);
-    let mut client = Client::new(run.socket());
+    let mut client = Client::new(run.socket(), seed);
     run.is_quiet(&mut client);
+    eprintln!("seed {seed}");
     eprintln!(
         "| quarter | requests | `ps` p50, p99, most | memory, most | descriptors, most | quiet again: memory, descriptors, threads |"
     );
@@ -76,4 +78,9 @@ fn two_hundred_restless_children_leave_nothing_behind_and_cost_the_same_for_ever
         complaints.len(),
         &complaints[..complaints.len().min(10)]
     );
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("`{variable}={text}` is no number")))
 }
