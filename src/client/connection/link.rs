@@ -119,6 +119,7 @@ fn errno_of(error: &io::Error) -> Errno {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use nix::sys::socket::{Shutdown, shutdown};
     use nix::unistd::geteuid;
 
     use super::*;
@@ -137,7 +138,8 @@ mod tests {
         let us = geteuid().as_raw();
         assert_eq!(Link::new(&path, &[us + 1]).unwrap_err(), Miss::Stranger(us));
         assert!(Link::new(&path, &[us]).is_ok());
-        drop(listener);
+        // To close it is not enough: a process that another test has just begun has it too, until it execs.
+        shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
         assert_eq!(Link::new(&path, &[us]).unwrap_err(), Miss::System(Errno::ECONNREFUSED));
         std::fs::remove_dir_all(directory).unwrap();
     }

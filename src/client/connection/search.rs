@@ -186,7 +186,10 @@ fn home(link: &Link) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;
+
+    use nix::sys::socket::{Shutdown, shutdown};
 
     use super::*;
 
@@ -217,6 +220,11 @@ mod tests {
             let found = found.map(|link| link.socket.display().to_string().replace(&top, ""));
             found.map_err(|trouble| trouble.to_string().replace(&top, ""))
         }
+    }
+
+    /// Listens no more. To close it is not enough: a process that another test has just begun has it too, until it execs.
+    fn hangs_up(listener: &UnixListener) {
+        shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
     }
 
     impl Drop for Rig {
@@ -276,9 +284,9 @@ mod tests {
         let first = format!("one/{name}");
         let best = rig.listener(&first);
         assert_eq!(rig.found(|_| {}).as_ref(), Ok(&first));
-        drop(best);
+        hangs_up(&best);
         assert_eq!(rig.found(|_| {}).as_ref(), Ok(&second));
-        drop(ours);
+        hangs_up(&ours);
         assert!(rig.found(|_| {}).unwrap_err().contains("nobody listens any more"));
         // By another name for the same file, by name and by `-d`.
         let _ours = rig.listener(&format!("one/{name}.2"));
@@ -296,7 +304,7 @@ mod tests {
         let rig = Rig::new("only");
         let error = rig.found(|_| {}).unwrap_err();
         assert!(error.contains("no Procfile here or above"), "{error}");
-        drop(rig.listener("one/dead.sock"));
+        hangs_up(&rig.listener("one/dead.sock"));
         let _two = rig.listener("two/b.sock");
         let _lock = rig.listener("two/b.sock.lock");
         assert_eq!(rig.found(|_| {}).as_deref(), Ok("two/b.sock"));

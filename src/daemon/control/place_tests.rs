@@ -1,10 +1,13 @@
 //! Where the socket ends up, whose it is, and who is told why not.
 
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::place::{NoPlace, Place, Wanted};
 use super::testing::Scratch;
@@ -20,6 +23,11 @@ fn mode(path: &Path) -> u32 {
 
 fn pid() -> Option<i32> {
     i32::try_from(std::process::id()).ok()
+}
+
+/// Listens no more. To close it is not enough: a process that another test has just begun has it too, until it execs.
+fn hangs_up(listener: &UnixListener) {
+    shutdown(listener.as_raw_fd(), Shutdown::Both).expect("it listens");
 }
 
 /// Where it went, given these directories of which only the last can be used.
@@ -64,7 +72,7 @@ fn who_runs_with_another_environment_runs_here_all_the_same() {
         let (place, listener) = first().expect("it is the first");
         assert_eq!(second().expect_err("it is the second"), taken(place.socket()));
         // What was left of one that was killed is in nobody's way.
-        drop(listener);
+        hangs_up(&listener);
         second().expect("the first is gone");
     }
 }
@@ -160,7 +168,7 @@ fn of_many_at_once_one_wins_and_all_others_know_whose_it_is() {
 fn fault_52_a_stale_socket_is_replaced_and_what_is_none_is_left_alone() {
     let scratch = Scratch::new();
     let socket = scratch.path("mine");
-    drop(UnixListener::bind(&socket).expect("it can be bound"));
+    hangs_up(&UnixListener::bind(&socket).expect("it can be bound"));
     assert!(socket.exists(), "nobody listens there any more");
     let (place, _listener) = Place::take(Wanted::At(&socket)).expect("a place");
     UnixStream::connect(&socket).expect("somebody listens");
