@@ -349,10 +349,12 @@ fn asked_by(command: &str, timing: &str) -> Supervise {
 
 #[test]
 fn fault_50_a_probe_that_hangs_is_killed_with_all_that_it_made() {
-    let hang = "test -e hung && exit 0; touch hung; exec chaos fork setsid fork setsid sleep 1h end sleep 1h end \
+    let hang = "test -e well && exit 0; test -e hung && exec chaos sleep 1h; touch hung; \
+                exec chaos fork setsid fork setsid sleep 1h end sleep 1h end \
                 fork sleep 1h end fork fork setsid sleep 1h end end sleep 1h";
     let mut run = asked_by(hang, "timeout: 500ms, period: 100ms").start();
     until(&run, "web.1", "reason", "readiness: did not end within 500ms");
+    fs::write(run.directory().app("well"), "").expect("it is ours");
     run.event("ready", "web.1");
     until_only(&run, &["chaos sleep 1h"]);
     // Nothing of it is taken for the instance's.
