@@ -388,21 +388,17 @@ fn fault_50_a_probe_that_prints_without_end_costs_no_memory() {
 fn fault_50_the_probe_of_an_instance_that_has_ended_ends_with_it() {
     let probe = "chaos fork setsid fork sleep 3h end end sleep 2h";
     let mut run = asked_by(probe, "timeout: 1h, period: 1h").start();
-    let alive = |length: &str| {
-        let mut alive = run.alive().into_iter();
-        alive.find(|(_, command)| command.ends_with(length)).map(|(pid, _)| pid)
-    };
-    let first = eventually("a probe", || alive("sleep 2h"), || run.so_far().to_string());
+    // One of each: the instance, its probe, and what that has made.
+    let pids = || run.alive().into_iter().map(|(pid, _)| pid).collect::<Vec<_>>();
+    let three = || Some(pids()).filter(|pids| pids.len() == 3);
+    let first = eventually("a probe and its child", three, || format!("{:?}", run.alive()));
     send(run.event("started", "web.1").pid(), libc::SIGKILL);
     // What the probe has made is none of what the instance has left behind.
     let exited = run.event("exited", "web.1");
     assert_eq!(exited.json["leftovers_stopped"], Value::Null, "{}", exited.json);
     run.nth_event(2, "started", "web.1");
-    eventually("another", || alive("sleep 2h").filter(|pid| *pid != first), || run.so_far().to_string());
-    assert!(!is_alive(first));
-    // One of each: the instance, its probe, and what that has made.
-    let three = || (run.alive().len() == 3).then_some(());
-    eventually("nobody of before", three, || format!("{:?}", run.alive()));
+    let others = || three().filter(|pids| pids.iter().all(|pid| !first.contains(pid)));
+    eventually("others, and nobody of before", others, || format!("{first:?} {:?}", run.alive()));
     run.is_stopped();
 }
 
