@@ -1,5 +1,5 @@
 //! In a machine of its own (qemu), whose kernel gives us what the one that runs the tests may not: cgroups of version 2 with all
-//! their controllers. `.ci/install-vm` makes everything ready, and is to be run again when the sources have changed.
+//! their controllers, and a clock that may be set. `.ci/install-vm` makes everything ready, and is to be run again when the sources have changed.
 
 mod initramfs;
 
@@ -67,6 +67,55 @@ fn limits_hold_and_who_was_killed_for_memory_is_said_where_cgroups_are_whole() {
     assert!(seen.text.contains("== outer left []"), "{seen}");
 }
 
+/// The clock goes to and fro all the time, also while everybody is asked to end; the boss ends it all, by failing, after nine seconds.
+const JUMPING: &str = "jumper: chaos ignore TERM \
+    set-clock 3600 sleep 1s set-clock -7200 sleep 1s set-clock 3600 sleep 1s \
+    set-clock 3600 sleep 1s set-clock -7200 sleep 1s set-clock 3600 sleep 1s \
+    set-clock 3600 sleep 1s set-clock -7200 sleep 1s set-clock 3600 sleep 1s \
+    set-clock 3600 sleep 1s set-clock -7200 sleep 1s set-clock 3600 sleep 1s sleep 1h\n\
+    web: chaos on TERM sleep-then-exit 1s 0 sleep 1h\n\
+    job: chaos exit 1\n\
+    boss: chaos sleep 9s length asked exit 3\n";
+
+/// A machine that is emulated takes its time for a probe. Nobody else is forgiven anything.
+const EVERY_SECOND: &str = "defaults: { essential: false }\n\
+    formation:\n  boss: { essential: true, restart: never }\n  \
+    job: { backoff: { first: 1s, max: 1s, reset_after: 1h } }\n  \
+    web: { health: { liveness: { exec: chaos crash-until asked 1000 0, \
+    period: 1s, timeout: 30s, failure_threshold: 1 } } }\n";
+
+#[test]
+fn fault_31_a_clock_that_is_set_to_and_fro_moves_no_timer_and_ends_nobody() {
+    let Some(serial) = run(&[("jumping", &[("Procfile", JUMPING), ("supervise.yml", EVERY_SECOND)])]) else {
+        return;
+    };
+    let seen = &scenarios(&serial)["jumping"];
+    let times =
+        seen.lines.iter().filter_map(|line| line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok());
+    let (first, last) =
+        (times.clone().min().expect("there are lines"), times.max().expect("there are lines"));
+    let apart = last.as_second() - first.as_second();
+    assert!(apart > 3600, "the clock was not set: {apart} s {seen}");
+    assert!(seen.events("unwell").is_empty(), "{seen}");
+    // Nine seconds and what the machine needs: with another clock none of them would come for an hour, or all at once.
+    let once_a_second = 5..=13;
+    let births = seen.events("started").iter().filter(|line| line["process"] == "job.1").count();
+    assert!(once_a_second.contains(&births), "{births} {seen}");
+    let said = seen.said("boss.1");
+    let asked = said.first().and_then(|text| text.strip_prefix("asked ")?.parse().ok()).expect("it tells");
+    assert!(once_a_second.contains(&asked), "{asked} {seen}");
+    // Who is asked to end has two seconds, neither more nor less.
+    let killed = seen.the("killed", "");
+    assert!(killed.starts_with("jumper.1 "), "{seen}");
+    assert!(seen.the("exited", "web.1").starts_with("web.1 exited with code 0 after "), "{seen}");
+    let uptime = |process: &str| {
+        let exited = seen.events("exited").into_iter().find(|line| line["process"] == process);
+        exited.and_then(|line| line["uptime_ms"].as_u64()).expect("it has ended")
+    };
+    let waited = uptime("jumper.1") - uptime("boss.1");
+    assert!((1900..4000).contains(&waited), "{waited} ms {seen}");
+}
+
 /// What the machine wrote, from its start until it is off; `None`, and it is said, where there is no machine.
 fn run(scenarios: &[(&str, &[(&str, &str)])]) -> Option<String> {
     let ready = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
@@ -91,7 +140,11 @@ fn run(scenarios: &[(&str, &[(&str, &str)])]) -> Option<String> {
             archive.file(&format!("scenarios/{name}/{file}"), text.as_bytes());
         }
     }
-    let initrd = Scratch(std::env::temp_dir().join(format!("supervise-vm-{}.cpio", std::process::id())));
+    let initrd = Scratch(std::env::temp_dir().join(format!(
+        "supervise-vm-{}-{}.cpio",
+        scenarios[0].0,
+        std::process::id()
+    )));
     archive.write(&initrd.0);
     // Without KVM, which is not everywhere, nor works everywhere it is; `timeout`, lest a machine that hangs outlives us.
     let output = Command::new("timeout")
