@@ -142,11 +142,7 @@ fn run<'a>(words: &mut impl Iterator<Item = &'a str>) {
                 }
             }
             // `length FILE`: `FILE N`, its bytes.
-            "length" => {
-                let file = next();
-                let length = fs::metadata(file).map_or(0, |about| about.len());
-                put(1, format!("{file} {length}\n").as_bytes());
-            }
+            "length" => print_length(next()),
             // `set-clock SECONDS`: forwards or, below 0, backwards; whose the machine is may do it.
             "set-clock" => set_clock(next().parse().expect("a number of seconds")),
             // Serves HTTP 200 on $PORT for ever.
@@ -206,6 +202,11 @@ fn report() {
     lines.push(format!("stdin={}", fs::read_link("/proc/self/fd/0").unwrap_or_default().display()));
     lines.push(format!("fds={}", descriptors()));
     put(1, format!("{}\nreport=done\n", lines.join("\n")).as_bytes());
+}
+
+fn print_length(file: &str) {
+    let length = fs::metadata(file).map_or(0, |about| about.len());
+    put(1, format!("{file} {length}\n").as_bytes());
 }
 
 fn set_clock(by_seconds: i64) {

@@ -205,7 +205,7 @@ fn fault_31_a_clock_that_jumps_moves_no_timer() {
         let seen = run.ends_with(137);
         let drained = begin.elapsed();
         assert!(
-            drained >= Duration::from_millis(700) && drained < Duration::from_secs(6),
+            drained >= Duration::from_millis(700) && drained < Duration::from_secs(30),
             "{jump}: {drained:?}"
         );
         let uptime = seen.events("exited", "web.1")[0].number("uptime_ms");
@@ -408,7 +408,7 @@ fn fault_67_who_survives_sigkill_is_named_and_we_end_without_it() {
     let stuck = run.event("stuck", "web.1");
     assert!(stuck.message().contains(&pid.to_string()), "{}", stuck.message());
     let alive = run.ends_leaving(1);
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     assert!(alive.iter().any(|(its, _)| *its == pid), "{alive:?}");
     drop(freezer);
     eventually("its end", || (!is_alive(pid)).then_some(()), || format!("{:?}", state(pid)));

@@ -128,19 +128,19 @@ fn while_hundreds_are_started_each_question_is_answered_in_time() {
     let mut run = run.start();
     let port = port_of(&run);
     let mut client = Client::by_port(port);
-    let mut slowest = Duration::ZERO;
+    let mut answered_before = 0;
     let begin = Instant::now();
     loop {
-        let asked = Instant::now();
         assert_eq!(client.ask("GET", "/health/live", "").status, 200, "{}", run.so_far());
-        slowest = slowest.max(asked.elapsed());
         if client.ask("GET", "/health/ready", "").status == 200 {
             break;
         }
         assert!(begin.elapsed() < crate::harness::PATIENCE, "not ready: {}", run.so_far());
+        answered_before += 1;
         thread::yield_now();
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    // Whoever had to wait for all of them would be answered once.
+    assert!(answered_before > 10, "{answered_before} answers while 400 were started");
     run.is_stopped();
 }
 
