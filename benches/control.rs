@@ -6,8 +6,13 @@
 //! what a late answer delays counts too. It prints a table of Markdown and asserts nothing about time; it fails only where
 //! something did not run.
 
+#[path = "tools/ask.rs"]
+mod ask;
+#[path = "tools/compile.rs"]
+mod compile;
+
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +20,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use ask::ask;
 use clap::Parser;
+use compile::compile;
 
 #[derive(Parser)]
 struct Arguments {
@@ -49,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn measure_all(seconds: u32) -> io::Result<()> {
-    let writer = compile(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    let writer = compile("writer.c", &[], Path::new(env!("CARGO_TARGET_TMPDIR")))?;
     let at = |rate: u32| format!("{} {rate}", writer.display());
     println!(
         "| `ps`, {RATE} a second on one connection | p50 | p99 | worst | bound |\n|---|---|---|---|---|"
@@ -68,7 +75,7 @@ fn measure_all(seconds: u32) -> io::Result<()> {
 
     let run = Run::begin("sleep 1h", 0, Reader::Reads)?;
     let connection = run.connect()?;
-    Latencies::ask(&connection, "POST", "/v1/formation", r#"{"web":1000}"#)?;
+    ask(&connection, "POST", "/v1/formation", r#"{"web":1000}"#)?;
     let mut starting = Latencies(Vec::new());
     while !Latencies::settled(&connection, &mut starting)? {
         if starting.0.iter().sum::<Duration>() > PATIENCE {
@@ -147,7 +154,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         if let Ok(connection) = self.connect() {
             // Whoever does not answer is killed next.
-            let _ = Latencies::ask(&connection, "POST", "/v1/shutdown?wait=true", r#"{"drain":"1s"}"#);
+            let _ = ask(&connection, "POST", "/v1/shutdown?wait=true", r#"{"drain":"1s"}"#);
         }
         // Ended or not: it is ours to be waited for.
         let _ = self.supervisor.kill();
@@ -167,7 +174,7 @@ impl Latencies {
         for nth in 0..count {
             let due = begin + pace * nth;
             sleep(due.saturating_duration_since(Instant::now()));
-            Latencies::ask(connection, "GET", "/v1/processes", "")?;
+            ask(connection, "GET", "/v1/processes", "")?;
             latencies.push(due.elapsed());
         }
         Ok(Latencies(latencies))
@@ -176,34 +183,9 @@ impl Latencies {
     /// Asks once, and whether every slot runs by now.
     fn settled(connection: &UnixStream, latencies: &mut Latencies) -> io::Result<bool> {
         let asked = Instant::now();
-        let answer = Latencies::ask(connection, "GET", "/v1/processes", "")?;
+        let answer = ask(connection, "GET", "/v1/processes", "")?;
         latencies.0.push(asked.elapsed());
         Ok(!answer.contains(r#""state":"pending""#) && !answer.contains(r#""state":"starting""#))
-    }
-
-    /// One request and its whole answer.
-    fn ask(mut connection: &UnixStream, method: &str, path: &str, body: &str) -> io::Result<String> {
-        let length = body.len();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: supervise\r\ncontent-length: {length}\r\n\r\n{body}");
-        connection.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        let mut piece = vec![0; 256 * 1024];
-        loop {
-            let count = connection.read(&mut piece)?;
-            if count == 0 {
-                return Err(io::Error::other("the supervisor has hung up"));
-            }
-            answer.extend_from_slice(&piece[..count]);
-            let text = String::from_utf8_lossy(&answer);
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length =
-                    head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-                if length.is_some_and(|length: usize| body.len() >= length) {
-                    return Ok(text.into_owned());
-                }
-            }
-        }
     }
 
     fn at(&self, percent: usize) -> Duration {
@@ -216,12 +198,4 @@ impl Latencies {
         let millis = |percent| format!("{:.2} ms", self.at(percent).as_secs_f64() * 1e3);
         println!("| {what} | {} | {} | {} | {bound} |", millis(50), millis(99), millis(100));
     }
-}
-
-/// Compiles writer.c beside this file.
-fn compile(into: &Path) -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/writer.c");
-    let program = into.join("writer");
-    let status = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(source).status()?;
-    if status.success() { Ok(program) } else { Err(io::Error::other("`cc` could not compile `writer.c`")) }
 }

@@ -5,8 +5,13 @@
 //! Each child is a static program that waits. It prints a table of Markdown and asserts nothing about time; it fails only
 //! where something did not run. Each instance takes two descriptors: with less than that of `ulimit -Hn` it wants to be root.
 
+#[path = "tools/ask.rs"]
+mod ask;
+#[path = "tools/compile.rs"]
+mod compile;
+
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,7 +19,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use ask::ask;
 use clap::Parser;
+use compile::compile;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,8 +38,6 @@ struct Arguments {
 
 /// Nothing takes as long.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-const CHILD: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
 
 fn main() -> ExitCode {
     // `cargo test --all-targets` runs benches without it: nothing is to be measured then.
@@ -64,7 +69,10 @@ fn measure(count: u32, first: bool) -> io::Result<()> {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("scale-{}", std::process::id()));
     fs::create_dir_all(&place)?;
     fs::set_permissions(&place, fs::Permissions::from_mode(0o700))?;
-    fs::write(place.join("Procfile"), format!("web: {}\n", compile(&place)?.display()))?;
+    fs::write(
+        place.join("Procfile"),
+        format!("web: {}\n", compile("waits.c", &["-static"], &place)?.display()),
+    )?;
     // Without a surge: places are made first, a twentieth of them at a time, and whoever has begun to run counts.
     let rollout = format!("{{ max_surge: 0, max_unavailable: {}, min_ready: 0s }}", count / 20);
     let spec = format!("formation: {{ web: {{ port: false, rollout: {rollout} }} }}\n");
@@ -200,43 +208,6 @@ impl Drop for Run {
     }
 }
 
-/// One request and its whole answer.
-fn ask(mut connection: &UnixStream, method: &str, path: &str, body: &str) -> io::Result<String> {
-    let length = body.len();
-    write!(
-        connection,
-        "{method} {path} HTTP/1.1\r\nhost: supervise\r\ncontent-length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = Vec::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        let count = connection.read(&mut piece)?;
-        if count == 0 {
-            return Err(io::Error::other("the supervisor has hung up"));
-        }
-        answer.extend_from_slice(&piece[..count]);
-        let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let text = String::from_utf8_lossy(&answer[..head]);
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        if length.is_some_and(|length: usize| answer.len() >= head + 4 + length) {
-            if !text.starts_with("HTTP/1.1 20") {
-                return Err(io::Error::other(format!(
-                    "{method} {path}: {}",
-                    String::from_utf8_lossy(&answer)
-                )));
-            }
-            return Ok(String::from_utf8_lossy(&answer[head..]).into_owned());
-        }
-    }
-}
-
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-fn compile(into: &Path) -> io::Result<PathBuf> {
-    let (source, program) = (into.join("waits.c"), into.join("waits"));
-    fs::write(&source, CHILD)?;
-    let status = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).status()?;
-    if status.success() { Ok(program) } else { Err(io::Error::other("`cc` could not compile the child")) }
 }

@@ -5,15 +5,18 @@
 //! Every fact is seen by running it, in one run on one machine: each program is PID 1 of a namespace of its own (unshare(1)), with
 //! the same child below it (child.c). It prints a table of Markdown and fails only where something did not run.
 
+#[path = "../tools/compile.rs"]
+mod compile;
 mod run;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
+use compile::compile;
 use run::{Init, Place, median};
 
 #[derive(Parser)]
@@ -62,7 +65,7 @@ const ROWS: [Row; 9] = [
 fn table(arguments: &Arguments) -> io::Result<()> {
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("init");
     std::fs::create_dir_all(&scratch)?;
-    let place = Place { child: compile(&scratch)?, scratch };
+    let place = Place { child: compile("init/child.c", &["-static"], &scratch)?, scratch };
     let inits = inits(arguments)?;
     let names: Vec<&str> = inits.iter().map(|init| init.name.as_str()).collect();
     println!("| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
@@ -84,14 +87,6 @@ fn inits(arguments: &Arguments) -> io::Result<Vec<Init>> {
         inits.push(Init::other(name, words)?);
     }
     Ok(inits)
-}
-
-fn compile(into: &Path) -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/init/child.c");
-    let program = into.join("child");
-    // Static, so that its own start is as short as can be.
-    let status = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(source).status()?;
-    if status.success() { Ok(program) } else { Err(io::Error::other("`cc` could not compile `child.c`")) }
 }
 
 /// What came of one signal that was sent to PID 1.

@@ -7,16 +7,19 @@
 //! nothing: time depends on what else the machine does. It fails only where something did not run.
 
 mod board;
+#[path = "../tools/compile.rs"]
+mod compile;
 mod measures;
 mod run;
 mod table;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use compile::compile;
 use run::Place;
 use table::Row;
 
@@ -85,22 +88,8 @@ fn prepare(program: &Path) -> io::Result<Place> {
     // Runs have directories of their own.
     let ours = program.canonicalize()?;
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let (floor, child) = (compile("floor", &scratch)?, compile("child", &scratch)?);
+    let (floor, child) = (compile("floor.c", &[], &scratch)?, compile("child.c", &[], &scratch)?);
     Ok(Place { ours, floor, child, runtime: Place::runtime(&scratch)?, scratch })
-}
-
-/// Compiles one of the C programs beside this directory.
-fn compile(name: &str, into: &Path) -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches").join(name).with_extension("c");
-    let program = into.join(name);
-    let status = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(source).status();
-    match status {
-        Ok(status) if status.success() => Ok(program),
-        Ok(status) => Err(io::Error::other(format!("`cc` could not compile `{name}.c`: {status}"))),
-        Err(error) => Err(io::Error::other(format!(
-            "no C compiler `cc` ({error}); it comes with gcc or clang, on Debian `apt install gcc libc6-dev`"
-        ))),
-    }
 }
 
 /// What the figures are of. A start looks at every process of the machine for what an earlier run left behind, so

@@ -7,16 +7,19 @@
 //! counted. It prints tables of Markdown and asserts nothing of time; it fails where one of ours lost a line or did not run.
 
 mod board;
+#[path = "../tools/compile.rs"]
+mod compile;
 mod reader;
 mod run;
 mod side;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use compile::compile;
 use run::{HERTZ, Job, Outcome, Work};
 use side::{Place, Side};
 
@@ -243,21 +246,11 @@ fn prepare() -> io::Result<Place> {
     // So that none of a peer's escapes.
     nix::sys::prctl::set_child_subreaper(true)?;
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    Ok(Place { floor: compile("floor", &scratch)?, writer: compile("writer", &scratch)?, scratch })
-}
-
-/// Compiles one of the C programs beside this file.
-fn compile(name: &str, into: &Path) -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/stream").join(name).with_extension("c");
-    let program = into.join(format!("stream-{name}"));
-    let status = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(source).status();
-    match status {
-        Ok(status) if status.success() => Ok(program),
-        Ok(status) => Err(io::Error::other(format!("`cc` could not compile `{name}.c`: {status}"))),
-        Err(error) => Err(io::Error::other(format!(
-            "no C compiler `cc` ({error}); it comes with gcc or clang, on Debian `apt install gcc libc6-dev`"
-        ))),
-    }
+    Ok(Place {
+        floor: compile("stream/floor.c", &[], &scratch)?,
+        writer: compile("stream/writer.c", &[], &scratch)?,
+        scratch,
+    })
 }
 
 /// What the figures are of.
