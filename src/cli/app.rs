@@ -117,7 +117,6 @@ impl AppArgs {
         verb: &str,
         after: &ArgMatches,
     ) -> Result<AppArgs, clap::Error> {
-        let sides = Sides { before, after };
         for id in AppArgs::augment_args(Command::new("all")).get_arguments().map(|arg| arg.get_id().as_str())
         {
             let flag = || format!("--{}", id.replace('_', "-"));
@@ -130,6 +129,15 @@ impl AppArgs {
                 return Err(command.error(ErrorKind::UnknownArgument, message));
             }
         }
+        AppArgs::of(command, &Sides { before, after })
+    }
+
+    /// Those after the verb, where there are none before it.
+    pub(super) fn after(command: &mut Command, after: &ArgMatches) -> Result<AppArgs, clap::Error> {
+        AppArgs::of(command, &Sides { before: &ArgMatches::default(), after })
+    }
+
+    fn of(command: &mut Command, sides: &Sides) -> Result<AppArgs, clap::Error> {
         let mut merged = AppArgs {
             procfile: sides.one("procfile"),
             root: sides.one("root"),

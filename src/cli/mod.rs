@@ -171,11 +171,15 @@ impl Cli {
     /// What is wrong with them, or help that was asked for, ready to be printed; its exit code is 2 or 0.
     pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
+        Cli::of_start(&arguments).map_or_else(|| Cli::of_any_verb(&arguments), Ok)
+    }
+
+    fn of_any_verb(arguments: &[OsString]) -> Result<Cli, clap::Error> {
         // Only what is named can be meant: the others need no flags, and `start` no time for them.
         let mut command = defined(|verb| arguments.iter().any(|argument| argument == verb));
-        let matches = match command.try_get_matches_from_mut(&arguments) {
+        let matches = match command.try_get_matches_from_mut(arguments) {
             Ok(matches) => matches,
-            Err(error) => return Err(explain_unknown_verb(&mut command, &arguments, error)),
+            Err(error) => return Err(explain_unknown_verb(&mut command, arguments, error)),
         };
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Some((verb, after)) = matches.subcommand() {
@@ -207,6 +211,22 @@ impl Cli {
             return Err(command.error(ErrorKind::InvalidValue, message));
         }
         Ok(cli)
+    }
+
+    /// The same for `start` as the first word, without the definition of everything else, which would be a quarter of what we
+    /// compute at a start; `None` for whatever there is to be said about.
+    fn of_start(arguments: &[OsString]) -> Option<Cli> {
+        let (_, start) = arguments.split_first()?;
+        if start.first()? != "start" {
+            return None;
+        }
+        let verb = StartArgs::augment_args(clap::Command::new("start"));
+        let mut verb = with_app_flags(verb, Part::All).mut_args(by_variable);
+        let matches = verb.try_get_matches_from_mut(start).ok()?;
+        let app = AppArgs::after(&mut verb, &matches).ok()?;
+        let cli = Cli { app, command: Command::Start(StartArgs::from_arg_matches(&matches).ok()?) };
+        cli.refuse_what_a_release_says(&mut verb).ok()?;
+        Some(cli)
     }
 
     /// What decides which processes run, given the environment we were started with.
@@ -312,19 +332,21 @@ fn defined(chosen: impl Fn(&str) -> bool) -> clap::Command {
         .mut_args(with_variable)
 }
 
-/// Names the variable in the help, in one word that no line breaks, and takes away an empty one.
+/// Names the variable in the help, in one word that no line breaks; and as below.
 fn with_variable(arg: Arg) -> Arg {
     let Some(variable) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let mut arg = arg.hide_env(true).help(format!("{help} [${variable}]"));
+    by_variable(arg.hide_env(true).help(format!("{help} [${variable}]")))
+}
+
+/// Has the variable understood as a person means it, and takes away an empty one.
+fn by_variable(mut arg: Arg) -> Arg {
+    let Some(variable) = arg.get_env() else { return arg };
+    let is_empty = std::env::var_os(variable).is_some_and(|value| value.is_empty());
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         arg = arg.value_parser(BoolishValueParser::new());
     }
-    if std::env::var_os(&variable).is_some_and(|value| value.is_empty()) {
-        arg.env(None::<&str>)
-    } else {
-        arg
-    }
+    if is_empty { arg.env(None::<&str>) } else { arg }
 }
 
 #[cfg(test)]

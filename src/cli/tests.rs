@@ -27,6 +27,38 @@ fn the_command_is_well_formed() {
 }
 
 #[test]
+fn start_is_understood_as_if_there_were_other_verbs() {
+    let both = |line: &str| {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let alone = Cli::of_start(&words).map(|cli| format!("{cli:?}"));
+        (alone, Cli::of_any_verb(&words).map(|cli| format!("{cli:?}")).map_err(|error| error.to_string()))
+    };
+    for line in [
+        "supervise start",
+        "supervise start web=2 worker",
+        "supervise start -f P -e a,b -e c --env-expand --port 9 -d there check=1",
+        "supervise start --no-port --socket none -t 500ms --restart never --fail-fast -vv",
+        "supervise start --format json --timestamps never --when-slow drop --detach --log-file log",
+        "supervise start --release v3 --state there",
+    ] {
+        let (alone, among_others) = both(line);
+        assert_eq!(alone, Some(among_others.unwrap_or_else(|error| panic!("{line}: {error}"))), "{line}");
+    }
+    // What there is to be said is said by whoever knows all verbs.
+    for line in [
+        "supervise",
+        "supervise -f P start",
+        "supervise check start",
+        "supervise start --help",
+        "supervise start --nonsense",
+        "supervise start --port 9 --no-port",
+        "supervise start --release v3 -e a",
+    ] {
+        assert_eq!(both(line).0, None, "{line}");
+    }
+}
+
+#[test]
 fn flags_of_the_app_stand_before_or_after_the_verb() {
     for line in ["supervise -f P -e a,b -e c check", "supervise check -e a,b -e c -f P"] {
         let cli = parse(line).expect("a valid line");
