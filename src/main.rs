@@ -1,9 +1,12 @@
 //! Parses the arguments, runs one command, chooses the exit code.
+#![cfg_attr(all(target_env = "gnu", not(test)), no_main)]
+
+#[cfg(all(target_env = "gnu", not(test)))]
+mod beginning;
 
 use std::ffi::OsString;
 use std::io::{self, Write, stderr, stdout};
 use std::path::Path;
-use std::process::ExitCode;
 
 use supervise::api::Manner;
 use supervise::app::{self, Inputs};
@@ -21,7 +24,13 @@ const REFUSED: u8 = 1;
 /// The exit code for what cannot be meant.
 const BAD_INPUT: u8 = 2;
 
-fn main() -> ExitCode {
+#[cfg(not(all(target_env = "gnu", not(test))))]
+fn main() -> std::process::ExitCode {
+    program().into()
+}
+
+/// All of it; the answer is the exit code.
+fn program() -> u8 {
     // Before anything else: a signal that comes now waits for the loop.
     let inherited = match Inherited::take() {
         Ok(inherited) => inherited,
@@ -29,7 +38,7 @@ fn main() -> ExitCode {
     };
     let asked = std::env::var_os(client::COMPLETE);
     if let Some(answered) = client::complete(asked.as_deref(), cli::definition) {
-        return answered.map_or_else(|error| error.exit(), |_| ExitCode::SUCCESS);
+        return answered.map_or_else(|error| error.exit(), |_| 0);
     }
     let cli = match Cli::parse_from(std::env::args_os()) {
         Ok(cli) => cli,
@@ -71,7 +80,7 @@ fn main() -> ExitCode {
             .and_then(|()| client::man(cli::definition(), man.verb.as_deref(), &mut stdout())),
     };
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => complain(&error),
     }
 }
@@ -269,7 +278,7 @@ fn speak_up(verbose: u8) {
 }
 
 /// The system refused us something; where it is our output, nobody may be there to be told.
-fn complain(error: &io::Error) -> ExitCode {
+fn complain(error: &io::Error) -> u8 {
     let _ = writeln!(stderr(), "error: {error}");
-    ExitCode::from(REFUSED)
+    REFUSED
 }
