@@ -33,6 +33,7 @@ mod releases;
 mod room;
 mod service;
 mod signals;
+mod slim;
 mod spawn;
 mod surroundings;
 mod systemd;
@@ -267,6 +268,7 @@ async fn run(
     if doors.any() {
         host.serve(doors, history);
     }
+    tokio::spawn(slim::forget_the_start());
     while host.exit().is_none() {
         turn(&mut supervisor, &mut host, &mut queue, &mut due).await;
         tell(&supervisor, &mut host);
