@@ -217,29 +217,33 @@ pub(super) fn shows_us() -> bool {
     shows_us
 }
 
-/// A whole file of /proc. They say that they are empty, so std would ask for a few bytes at a time; each of them
-/// fits a page but for large environments and many children.
+/// A whole file of a process, where /proc is ours.
 fn read(path: &str) -> Result<Option<Vec<u8>>, Short> {
+    if shows_us() { Short::or_nothing(file(path)) } else { Ok(None) }
+}
+
+/// A whole file of /proc. They say that they are empty, so std would ask for a few bytes at a time; each of them
+/// fits a page but for large environments, many children and many mounts.
+///
+/// # Errors
+/// The system's.
+pub(super) fn file(path: &str) -> io::Result<Vec<u8>> {
     /// A page, as the kernel makes these files up.
     const PAGE: usize = 4096;
-    if !shows_us() {
-        return Ok(None);
-    }
-    let Some(mut file) = Short::or_nothing(File::open(path))? else { return Ok(None) };
+    let mut file = File::open(path)?;
     let mut text = vec![0; PAGE];
     let mut filled = 0;
     loop {
-        match Short::or_nothing(file.read(&mut text[filled..]))? {
-            None => return Ok(None),
-            Some(0) => break,
-            Some(count) => filled += count,
+        match file.read(&mut text[filled..])? {
+            0 => break,
+            count => filled += count,
         }
         if filled == text.len() {
             text.extend_from_slice(&[0; PAGE]);
         }
     }
     text.truncate(filled);
-    Ok(Some(text))
+    Ok(text)
 }
 
 #[cfg(test)]

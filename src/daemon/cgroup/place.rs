@@ -2,9 +2,10 @@
 //! (proc(5), cgroups(7)). In a container both may begin somewhere below the machine's own root.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use super::super::proc;
 
 /// Our cgroups, as far as they can be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ struct Mount {
 impl Place {
     /// Ours, now.
     pub(super) fn ours() -> Place {
-        let read = |path| fs::read(path).unwrap_or_default();
+        let read = |path| proc::file(path).unwrap_or_default();
         let cgroup = read("/proc/self/cgroup");
         // Without it nothing is to be looked for.
         if cgroup.is_empty() {
