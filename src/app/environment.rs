@@ -105,6 +105,19 @@ impl Sources {
         Sources { stronger, ..self.clone() }
     }
 
+    /// The same where they speak of one variable, with another order.
+    #[must_use]
+    pub(super) fn of_one(&self, variable: &str, stronger: Stronger) -> Sources {
+        let said = |assignments: &[Assignment]| {
+            assignments.iter().filter(|assignment| assignment.name == variable).cloned().collect()
+        };
+        Sources {
+            real: self.real.iter().filter(|(name, _)| name == variable).cloned().collect(),
+            files: self.files.iter().map(|(path, assignments)| (path.clone(), said(assignments))).collect(),
+            stronger,
+        }
+    }
+
     /// What a type gets before anything is injected, given `defaults.env` and its own `env`.
     #[must_use]
     pub(super) fn environment(&self, defaults: &[(String, String)], own: &[(String, String)]) -> Environment {

@@ -226,7 +226,7 @@ impl Inputs {
             return Ok(in_file(port));
         }
         let stronger = if self.identity.is_some() { Stronger::Real } else { sources.stronger };
-        let environment = sources.ranked(stronger).environment(&spec.defaults.env, &[]);
+        let environment = sources.of_one("PORT", stronger).environment(&spec.defaults.env, &[]);
         let Some(variable) = environment.get("PORT").filter(|_| self.ports != Ports::Off) else {
             return Ok(in_file(match spec.defaults.port {
                 Some(Port::Base(port)) => port,
