@@ -3,14 +3,25 @@
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
 
+use super::proc;
+
 /// By then a start is over, and who is idle is idle.
 const AFTER: Duration = Duration::from_secs(1);
 
 /// Waits until the start is over and gives back the memory of what was read for it of the program and its libraries. Whatever is
-/// used again comes back by itself, from the system's cache of the file or from the file.
+/// used again comes back by itself, from the system's cache of the file or from the file. Under a debugger everything stays, as its
+/// breakpoints are in it.
 pub(super) async fn forget_the_start() {
     tokio::time::sleep(AFTER).await;
-    forget_what_was_read();
+    if !is_traced(&proc::file("/proc/self/status").unwrap_or_default()) {
+        forget_what_was_read();
+    }
+}
+
+/// Whether that status of a process names who traces it (`proc_pid_status(5)`).
+fn is_traced(status: &[u8]) -> bool {
+    let tracer = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:\t"));
+    tracer.is_some_and(|pid| pid != b"0")
 }
 
 fn forget_what_was_read() {
@@ -55,6 +66,12 @@ mod tests {
         let status = fs::read_to_string("/proc/self/status").expect("there is /proc");
         let value = status.lines().find_map(|line| line.strip_prefix("RssFile:")).expect("it tells");
         value.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn who_is_traced_is_known() {
+        assert!(is_traced(b"Name:\tsupervise\nTracerPid:\t17\nUid:\t0\n"));
+        assert!(!is_traced(b"Name:\tsupervise\nTracerPid:\t0\nUid:\t17\n"));
     }
 
     #[test]
