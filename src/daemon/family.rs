@@ -2,22 +2,24 @@
 //! parents died (we are their subreaper, prctl(2)).
 //!
 //! Whatever lives of an instance without its leader hangs below one of our adopted children: so where we have adopted
-//! nobody, one read tells that an instance is gone, and the whole of /proc is read only where somebody was adopted.
+//! nobody, one read tells that an instance is gone, and the whole of /proc is read only where somebody was adopted. That one
+//! read is as long as we have children; where many leaders have ended, one does for all of them ([`Family::adopt_from`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::api::{InstanceId, Pid};
 use crate::supervisor::SlotKey;
 
 use super::cgroup::Cgroups;
 use super::proc::{self, Short, Stat};
+use super::reaper;
 
 /// Everybody that we look after.
 #[derive(Debug)]
 pub(super) struct Family {
     /// Marks our descendants: the value of `SUPERVISE_INSTANCE` is this, a dash, and the instance's number.
     mark: String,
-    lives: HashMap<InstanceId, Kin>,
+    lives: BTreeMap<InstanceId, Kin>,
     leaders: HashMap<i32, InstanceId>,
     /// Unreaped commands of probes, which belong to no instance, by the number of the try.
     probes: HashMap<i32, u64>,
@@ -28,6 +30,10 @@ pub(super) struct Family {
     /// Where orphans are not ours: those of each leader's group that lived when we last looked, by pid and time of birth. As long
     /// as one of them lives the group's number is theirs, though nobody has reaped them but their new parent.
     groups: HashMap<InstanceId, Vec<Stat>>,
+    /// Instances whose leader had ended, and is not reaped, when a look at all our children showed that it left nobody: nobody
+    /// can have been born of them since.
+    extinct: BTreeSet<InstanceId>,
+    glance: Glance,
     /// Where an instance has a cell, whoever is in it is of the instance.
     pub(super) cgroups: Cgroups,
 }
@@ -59,6 +65,28 @@ pub(super) enum Strangers {
 /// So many generations are looked at to find out whether a process descends from a leader; numbers that are given anew
 /// meanwhile could make a circle.
 const DEEPEST: usize = 64;
+
+/// So often our children are looked at for whoever became one meanwhile. Who ends as fast as we look shall not hold us up.
+const LOOKS: usize = 8;
+
+/// So many living leaders more than dead ones are asked whether they have ended.
+const FEW: usize = 8;
+
+/// What a look at our children has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Everybody.
+    Whole,
+    /// There was a coming and going: it may have missed somebody.
+    Blurred,
+}
+
+/// Whether our children were looked at in this step for those who are killed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Glance {
+    Due,
+    Done,
+}
 
 /// Whose an adopted child is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +122,15 @@ impl Family {
     pub(super) fn new(mark: String, strangers: Strangers, adoption: Adoption, cgroups: Cgroups) -> Family {
         Family {
             mark,
-            lives: HashMap::new(),
+            lives: BTreeMap::new(),
             leaders: HashMap::new(),
             probes: HashMap::new(),
             adopted: HashMap::new(),
             strangers,
             adoption,
             groups: HashMap::new(),
+            extinct: BTreeSet::new(),
+            glance: Glance::Due,
             cgroups,
         }
     }
@@ -142,10 +172,7 @@ impl Family {
 
     /// Every instance with an unreaped leader, the oldest first.
     pub(super) fn led(&self) -> Vec<Kin> {
-        let mut led: Vec<(&InstanceId, &Kin)> =
-            self.lives.iter().filter(|(_, kin)| kin.leader_state == LeaderState::Unreaped).collect();
-        led.sort_by_key(|(instance, _)| **instance);
-        led.into_iter().map(|(_, kin)| *kin).collect()
+        self.lives.values().filter(|kin| kin.leader_state == LeaderState::Unreaped).copied().collect()
     }
 
     /// A child of ours was reaped.
@@ -176,6 +203,7 @@ impl Family {
     pub(super) fn forget(&mut self, instance: InstanceId) {
         self.lives.remove(&instance);
         self.groups.remove(&instance);
+        self.extinct.remove(&instance);
     }
 
     /// Who of an instance is alive, its leader aside.
@@ -183,8 +211,30 @@ impl Family {
     /// # Errors
     /// The system is short of something: that cannot be told for now, and nobody is to be taken for gone.
     pub(super) fn descendants(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
+        self.adopt_from(instance)?;
+        self.known_descendants(instance)
+    }
+
+    /// The same, for whoever kills all of them: of all that are killed in a step it is looked once who is ours. Who becomes ours
+    /// meanwhile shows when the leader, or the last that was seen, has ended.
+    ///
+    /// # Errors
+    /// As [`Family::descendants`].
+    pub(super) fn doomed(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
+        if self.glance == Glance::Due {
+            self.adopt()?;
+            self.glance = Glance::Done;
+        }
+        self.known_descendants(instance)
+    }
+
+    /// What happens from now on is another step.
+    pub(super) fn step_ends(&mut self) {
+        self.glance = Glance::Due;
+    }
+
+    fn known_descendants(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
         let Some(kin) = self.kin(instance) else { return Ok(Vec::new()) };
-        self.adopt()?;
         if self.strangers == Strangers::OfTheFirst {
             let lives = &self.lives;
             for owner in self.adopted.values_mut() {
@@ -210,14 +260,34 @@ impl Family {
         }
     }
 
-    fn descendants_of_ours(&self, instance: InstanceId, kin: Kin) -> Result<Vec<Stat>, Short> {
+    fn descendants_of_ours(&mut self, instance: InstanceId, kin: Kin) -> Result<Vec<Stat>, Short> {
+        for _ in 0..LOOKS {
+            let known = self.adopted_of(instance);
+            let found = self.below_known(instance, kin, &known)?;
+            if !found.is_empty() || known.is_empty() {
+                return Ok(found);
+            }
+            // They were alive when we looked who is ours, and have left us their own children since.
+            self.adopt()?;
+            if self.adopted_of(instance) == known {
+                break;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn below_known(
+        &self,
+        instance: InstanceId,
+        kin: Kin,
+        adopted: &BTreeSet<i32>,
+    ) -> Result<Vec<Stat>, Short> {
         let in_cell = self.cgroups.members(instance);
-        let mut adopted = self.adopted.iter().filter(|(_, owner)| self.is_of(**owner, instance));
         let by_ancestry = match &in_cell {
-            None => adopted.next().is_some(),
+            None => !adopted.is_empty(),
             // Who may arrange cgroups may have left its cell; the dead are in none.
             Some(members) => {
-                let strays = adopted.map(|(pid, _)| *pid).filter(|pid| !members.contains(pid));
+                let strays = adopted.iter().copied().filter(|pid| !members.contains(pid));
                 !living(strays)?.is_empty()
             }
         };
@@ -228,13 +298,19 @@ impl Family {
         living(members)
     }
 
-    /// Who of an instance is alive, and neither in its cell nor its leader.
+    /// Adopted children that belong to an instance.
+    fn adopted_of(&self, instance: InstanceId) -> BTreeSet<i32> {
+        let of_it = self.adopted.iter().filter(|(_, owner)| self.is_of(**owner, instance));
+        of_it.map(|(pid, _)| *pid).collect()
+    }
+
+    /// As [`Family::doomed`], of those who are not in the instance's cell.
     ///
     /// # Errors
     /// As [`Family::descendants`].
-    pub(super) fn outside_of_cell(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
+    pub(super) fn doomed_outside_of_cell(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
         let in_cell = self.cgroups.members(instance).unwrap_or_default();
-        let mut outside = self.descendants(instance)?;
+        let mut outside = self.doomed(instance)?;
         outside.retain(|stat| !in_cell.contains(&stat.pid));
         Ok(outside)
     }
@@ -252,12 +328,7 @@ impl Family {
     fn below(&self, instance: InstanceId, kin: Kin) -> Result<Vec<Stat>, Short> {
         let everybody = proc::everybody()?;
         let leader = kin.leader.raw();
-        let mut members: BTreeSet<i32> = self
-            .adopted
-            .iter()
-            .filter(|(_, owner)| self.is_of(**owner, instance))
-            .map(|(pid, _)| *pid)
-            .collect();
+        let mut members = self.adopted_of(instance);
         let known = self.groups.get(&instance).map(Vec::as_slice).unwrap_or_default();
         let is_known =
             |stat: &Stat| stat.alive() && stat.group == leader && known.iter().any(|one| one.is(stat));
@@ -339,19 +410,78 @@ impl Family {
         }
     }
 
-    /// Takes note of children that became ours, and whose they are.
-    fn adopt(&mut self) -> Result<(), Short> {
-        for pid in proc::children()? {
-            let known = self.leaders.contains_key(&pid) || self.probes.contains_key(&pid);
-            if known || self.adopted.contains_key(&pid) {
-                continue;
-            }
-            let Some(stat) = Stat::look(pid)?.filter(Stat::alive) else { continue };
-            let owner = self.owner(&stat)?;
-            tracing::debug!(pid, name = stat.name, ?owner, "adopted");
-            self.adopted.insert(pid, owner);
+    /// As [`Family::adopt`], but for nothing where an instance is known to have left nobody; and where its leader has ended, the
+    /// look is for all of which that is true by now.
+    ///
+    /// The kernel gives us the children of a process before it shows us its end (exit.c, `exit_notify`). So whatever lives of an
+    /// instance whose leader has ended hangs below a child of ours that a later look shows; and where there is none, there is
+    /// nobody who could bear another.
+    fn adopt_from(&mut self, instance: InstanceId) -> Result<(), Short> {
+        if self.extinct.contains(&instance) {
+            return Ok(());
         }
+        let ended = self.ended_from(instance);
+        if self.adopt()? == Sight::Blurred {
+            return Ok(());
+        }
+        let mut survived = BTreeSet::new();
+        for owner in self.adopted.values() {
+            match owner {
+                Owner::Instance(owner) if self.lives.contains_key(owner) => {
+                    survived.insert(*owner);
+                }
+                Owner::Probe(_) => {}
+                // Of a stranger cannot be told who bore it.
+                Owner::Instance(_) | Owner::Unknown => return Ok(()),
+            }
+        }
+        self.extinct.extend(ended.into_iter().filter(|instance| !survived.contains(instance)));
         Ok(())
+    }
+
+    /// This instance, if its leader has ended, and the next ones of which that is true. The dead are shown to us in about the
+    /// order of their birth: so who is looked at here is who is buried next, and where hardly anybody has ended it is left at a
+    /// few.
+    fn ended_from(&self, instance: InstanceId) -> Vec<InstanceId> {
+        let mut ended = Vec::new();
+        let mut living = 0;
+        for (instance, kin) in self.lives.range(instance..) {
+            if kin.leader_state == LeaderState::Unreaped && reaper::has_ended(kin.leader) {
+                ended.push(*instance);
+            } else {
+                living += 1;
+            }
+            if living > FEW + ended.len() {
+                break;
+            }
+        }
+        ended
+    }
+
+    /// Takes note of children that became ours, and whose they are.
+    fn adopt(&mut self) -> Result<Sight, Short> {
+        let mut dead = BTreeSet::new();
+        for _ in 0..LOOKS {
+            let known_dead = dead.len();
+            for pid in proc::children()? {
+                let known = self.leaders.contains_key(&pid) || self.probes.contains_key(&pid);
+                if known || self.adopted.contains_key(&pid) || dead.contains(&pid) {
+                    continue;
+                }
+                let Some(stat) = Stat::look(pid)?.filter(Stat::alive) else {
+                    dead.insert(pid);
+                    continue;
+                };
+                let owner = self.owner(&stat)?;
+                tracing::debug!(pid, name = stat.name, ?owner, "adopted");
+                self.adopted.insert(pid, owner);
+            }
+            // Who has ended behind our back may have left us its own children after we had read who is ours.
+            if dead.len() == known_dead {
+                return Ok(Sight::Whole);
+            }
+        }
+        Ok(Sight::Blurred)
     }
 
     fn owner(&self, stat: &Stat) -> Result<Owner, Short> {

@@ -286,11 +286,12 @@ impl Host {
         }
     }
 
-    /// Hands the pipes of the newly born to the stream. To be called when their births have been said.
-    pub(super) fn attach_newborn(&mut self) {
+    /// Everything that a step does is done. The pipes of the newly born go to the stream now that their births have been said.
+    pub(super) fn step_ends(&mut self) {
         for source in self.newborn.drain(..) {
             self.stream.attach(source);
         }
+        self.family.step_ends();
     }
 
     /// Whoever prunes may remove the releases that nobody lives by.

@@ -515,7 +515,7 @@ fn step(supervisor: &mut Traced, host: &mut Host, event: Event) {
             host.perform(action, &mut inbox);
         }
     }
-    host.attach_newborn();
+    host.step_ends();
 }
 
 /// Looks after dead children, each while it is still a zombie; whether there may be more.

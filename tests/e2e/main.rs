@@ -3,6 +3,7 @@
 //! The children are `chaos` (chaos.rs), the watcher is in harness/. `fault_NN` is one of the numbered faults that
 //! must not break the supervisor; what has the same number is about the same fault.
 
+mod burials;
 mod cgroup;
 mod changes;
 mod control;

@@ -55,7 +55,9 @@ impl Host {
                 let by_cell = everyone && signal == Signal::KILL && self.family.cgroups.kill(instance);
                 let by_group = if everyone && unreaped { kill::group(kin.leader, signal) } else { Ok(()) };
                 let looked = if by_cell {
-                    self.family.outside_of_cell(instance)
+                    self.family.doomed_outside_of_cell(instance)
+                } else if signal == Signal::KILL {
+                    self.family.doomed(instance)
                 } else {
                     self.family.descendants(instance)
                 };
