@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
             let text = match &entry.value.kind {
                 Kind::Text(text) => text.clone(),
                 Kind::Number(number) => number.to_string(),
-                Kind::OtherNumber => self.document.scalar_text(entry.value),
+                Kind::OtherNumber => entry.value.scalar_text(),
                 Kind::Null | Kind::Bool(_) | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     String::new()
                 }

@@ -20,6 +20,7 @@ mod health;
 mod inputs;
 mod limits;
 mod listen;
+mod marks;
 mod material;
 mod needs;
 mod order;

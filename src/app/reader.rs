@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         let text = match &entry.value.kind {
             Kind::Text(text) => text.clone(),
             // A bare number is seconds.
-            Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
+            Kind::Number(_) | Kind::OtherNumber => entry.value.scalar_text(),
             Kind::Null | Kind::Bool(_) | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => String::new(),
         };
         parse_duration(&text).map_err(|reason| self.fault(entry, entry.value, reason)).ok()
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         for (key, value) in pairs {
             let name = match &key.kind {
                 Kind::Text(text) => text.clone(),
-                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(key),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => key.scalar_text(),
                 Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     let owner = Entry { trail: trail.clone(), key, value };
                     self.fault(&owner, key, "a key is a plain word");
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
             (Kind::Null, _) => ", and nothing is here".to_owned(),
             (Kind::Bool(value), _) => format!(", not `{value}`"),
             (Kind::Number(number), _) => format!(", not `{number}`"),
-            (Kind::OtherNumber, _) => format!(", not `{}`", self.document.scalar_text(entry.value)),
+            (Kind::OtherNumber, _) => format!(", not `{}`", entry.value.scalar_text()),
             (Kind::Text(text), _) if text.len() < 30 => format!(", not `{}`", text.escape_debug()),
             (Kind::Text(_), _) => ", not a text".to_owned(),
             (Kind::Sequence(_), _) => ", not a list".to_owned(),

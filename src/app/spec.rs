@@ -380,7 +380,7 @@ impl<'a> Reader<'a> {
         for element in elements {
             let text = match &element.kind {
                 Kind::Text(text) => text.clone(),
-                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(element),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => element.scalar_text(),
                 Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     self.fault(entry, element, "is a list of process types, and this is no name of one");
                     continue;
@@ -426,7 +426,7 @@ impl<'a> Reader<'a> {
             }
             let value = match &entry.value.kind {
                 Kind::Text(text) => text.clone(),
-                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => self.document.scalar_text(entry.value),
+                Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber => entry.value.scalar_text(),
                 Kind::Null | Kind::Sequence(_) | Kind::Mapping(_) | Kind::Tagged => {
                     self.wrong(&entry, "is a text or a number; an empty one is written \"\"");
                     continue;

@@ -1,18 +1,18 @@
 //! A YAML document as a tree that keeps what a mapping of a library loses: the order, duplicate keys, the text of every
 //! scalar and the place of every node.
 //!
-//! The library gives no places, but it adds one to an error that a visitor returns. So a place is found when it is needed,
-//! by reading the document again and failing at the node: errors are rare, files are small.
+//! The library gives no places, and no text of what is no text. So the document is read twice, once for what it says and once for
+//! its [`marks`](super::marks), and both are put together: however many places are asked for, that is all.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
 use super::diagnostic::{Diagnostic, Place};
+use super::marks::{self, Event, Mark, What};
 
 /// A document and its source.
 pub(super) struct Document {
@@ -25,10 +25,23 @@ pub(super) struct Document {
 /// One value, or one key.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
-    /// How to come here from the root.
-    pub(super) path: Vec<Step>,
+    /// Which of both.
+    role: Role,
+    /// Where it stands, where that can be told.
+    mark: Option<Mark>,
     /// What is here.
     pub(super) kind: Kind,
+    /// How it is written, without quotes: empty for a list or a mapping, and for a text, which says it itself.
+    written: String,
+}
+
+/// What a node is to the one above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The key of an entry.
+    Key,
+    /// The value of an entry, an element, or the root.
+    Value,
 }
 
 /// What a node is.
@@ -52,21 +65,24 @@ pub(super) enum Kind {
     Tagged,
 }
 
-/// One step from a mapping or a list into it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// To the key of the entry with this index.
-    Key(usize),
-    /// To its value.
-    Value(usize),
-    /// From a list to the element with this index.
-    Element(usize),
-}
-
 impl Node {
     /// Whether it is the key of an entry.
     pub(super) fn is_key(&self) -> bool {
-        matches!(self.path.last(), Some(Step::Key(_)))
+        self.role == Role::Key
+    }
+
+    /// A scalar as it is written, without its quotes: `1.10` stays `1.10`.
+    pub(super) fn scalar_text(&self) -> String {
+        match &self.kind {
+            Kind::Text(text) => text.clone(),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::OtherNumber
+            | Kind::Sequence(_)
+            | Kind::Mapping(_)
+            | Kind::Tagged => self.written.clone(),
+        }
     }
 
     /// The value of a key, where this is a mapping that has it.
@@ -96,8 +112,8 @@ impl Document {
             Diagnostic::new(Place::Line(file.to_owned(), line), "the line is not UTF-8")
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let tree = Tree(&[]).deserialize(serde_yaml::Deserializer::from_str(text));
-        let root = tree.map_err(|error| {
+        let tree = Tree(Role::Value).deserialize(serde_yaml::Deserializer::from_str(text));
+        let mut root = tree.map_err(|error| {
             let place = error.location().map_or(Place::File(file.to_owned()), |location| {
                 // The library thinks of a last line that has no end as if it had one.
                 let (line, column) = (location.line(), location.column());
@@ -110,24 +126,16 @@ impl Document {
                     "indent with spaces, and put texts with `: `, ` #` or a leading `%`, `@`, `*` in quotes",
                 )
         })?;
+        note_marks(&mut root, &marks::events(text), &mut 0);
         Ok(Document { file: file.to_owned(), text: text.to_owned(), root })
     }
 
     /// Where a node is; the file where that cannot be told.
     pub(super) fn place(&self, node: &Node) -> Place {
-        let walk = Walk { path: &node.path, goal: Goal::Fail };
-        let location = walk.deserialize(serde_yaml::Deserializer::from_str(&self.text)).err();
-        match location.and_then(|error| error.location()) {
-            Some(at) => Place::Column(self.file.clone(), at.line(), at.column()),
+        match node.mark {
+            Some(Mark { line, column }) => Place::Column(self.file.clone(), line, column),
             None => Place::File(self.file.clone()),
         }
-    }
-
-    /// A scalar as it is written, without its quotes: `1.10` stays `1.10`.
-    pub(super) fn scalar_text(&self, node: &Node) -> String {
-        let walk = Walk { path: &node.path, goal: Goal::Text };
-        let text = walk.deserialize(serde_yaml::Deserializer::from_str(&self.text));
-        text.ok().flatten().unwrap_or_default()
     }
 
     /// The line of a place, up to and with the word at its column. What follows, and a line in which something else stands
@@ -163,20 +171,76 @@ fn without_values(error: &serde_yaml::Error) -> String {
     }
 }
 
-/// Reads a whole tree.
-struct Tree<'a>(&'a [Step]);
-
-impl Tree<'_> {
-    fn node(&self, kind: Kind) -> Node {
-        Node { path: self.0.to_vec(), kind }
+/// Tells a node, and all below it, where it stands: what the parser met from `at` on, which is moved behind it.
+fn note_marks(node: &mut Node, events: &[Event], at: &mut usize) {
+    let Some(Event { mark, what }) = events.get(*at) else { return };
+    *at += 1;
+    match what {
+        What::Alias(target) => return note_marks(node, events, &mut { *target }),
+        What::Scalar(text) => match &node.kind {
+            Kind::Text(_) => {}
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::OtherNumber
+            | Kind::Sequence(_)
+            | Kind::Mapping(_)
+            | Kind::Tagged => node.written.clone_from(text),
+        },
+        What::Begin => {
+            match &mut node.kind {
+                Kind::Sequence(elements) => {
+                    for element in elements {
+                        note_marks(element, events, at);
+                    }
+                }
+                Kind::Mapping(entries) => {
+                    for (key, value) in entries {
+                        note_marks(key, events, at);
+                        note_marks(value, events, at);
+                    }
+                }
+                // Nobody asks what is in it.
+                Kind::Tagged
+                | Kind::Null
+                | Kind::Bool(_)
+                | Kind::Number(_)
+                | Kind::OtherNumber
+                | Kind::Text(_) => {}
+            }
+            pass_end(events, at);
+        }
+        // A document in which nothing is.
+        What::Over | What::End => {}
     }
+    node.mark = Some(*mark);
+}
 
-    fn then(&self, step: Step) -> Vec<Step> {
-        self.0.iter().copied().chain([step]).collect()
+/// Moves behind the end of what has begun.
+fn pass_end(events: &[Event], at: &mut usize) {
+    let mut depth = 1;
+    while depth > 0
+        && let Some(Event { what, .. }) = events.get(*at)
+    {
+        *at += 1;
+        match what {
+            What::Begin => depth += 1,
+            What::End => depth -= 1,
+            What::Scalar(_) | What::Alias(_) | What::Over => {}
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
+/// Reads a whole tree.
+struct Tree(Role);
+
+impl Tree {
+    fn node(&self, kind: Kind) -> Node {
+        Node { role: self.0, mark: None, kind, written: String::new() }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
@@ -184,7 +248,7 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Tree<'_> {
+impl<'de> Visitor<'de> for Tree {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,9 +293,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
         let mut list = Vec::new();
-        for index in 0.. {
-            let step = self.then(Step::Element(index));
-            let Some(element) = elements.next_element_seed(Tree(&step))? else { break };
+        while let Some(element) = elements.next_element_seed(Tree(Role::Value))? {
             list.push(element);
         }
         Ok(self.node(Kind::Sequence(list)))
@@ -239,9 +301,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut mapping = Vec::new();
-        for index in 0.. {
-            let Some(key) = entries.next_key_seed(Tree(&self.then(Step::Key(index))))? else { break };
-            mapping.push((key, entries.next_value_seed(Tree(&self.then(Step::Value(index))))?));
+        while let Some(key) = entries.next_key_seed(Tree(Role::Key))? {
+            mapping.push((key, entries.next_value_seed(Tree(Role::Value))?));
         }
         Ok(self.node(Kind::Mapping(mapping)))
     }
@@ -250,116 +311,6 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let (_, content): (IgnoredAny, _) = tagged.variant()?;
         content.newtype_variant::<IgnoredAny>()?;
         Ok(self.node(Kind::Tagged))
-    }
-}
-
-/// Goes to one node and does one thing there; everything else is passed over.
-struct Walk<'a> {
-    path: &'a [Step],
-    goal: Goal,
-}
-
-/// What is done at the end of the way.
-#[derive(Clone, Copy)]
-enum Goal {
-    /// The visitor fails, and the library says where.
-    Fail,
-    /// The text of the scalar is read.
-    Text,
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        match (self.path, self.goal) {
-            ([], Goal::Fail) => deserializer.deserialize_any(Fail),
-            ([], Goal::Text) => deserializer.deserialize_str(Text),
-            ([Step::Element(_), ..], Goal::Fail | Goal::Text) => deserializer.deserialize_seq(self),
-            ([Step::Key(_) | Step::Value(_), ..], Goal::Fail | Goal::Text) => {
-                deserializer.deserialize_map(self)
-            }
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the document that was read before")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let Some((step, path)) = self.path.split_first() else { return Ok(None) };
-        let further = Walk { path, goal: self.goal };
-        let (Step::Key(index) | Step::Value(index) | Step::Element(index)) = *step;
-        for _ in 0..index {
-            if entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_none() {
-                return Ok(None);
-            }
-        }
-        let found = match step {
-            Step::Key(_) => {
-                let found = entries.next_key_seed(further)?.flatten();
-                entries.next_value::<IgnoredAny>()?;
-                found
-            }
-            Step::Value(_) | Step::Element(_) => {
-                entries.next_key::<IgnoredAny>()?;
-                entries.next_value_seed(further)?
-            }
-        };
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let Some((step, path)) = self.path.split_first() else { return Ok(None) };
-        let further = Walk { path, goal: self.goal };
-        let (Step::Key(index) | Step::Value(index) | Step::Element(index)) = *step;
-        for _ in 0..index {
-            if elements.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(None);
-            }
-        }
-        let found = elements.next_element_seed(further)?.flatten();
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(found)
-    }
-}
-
-/// Fails at whatever it meets.
-struct Fail;
-
-impl<'de> Visitor<'de> for Fail {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing")
-    }
-
-    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Err(E::custom("here"))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-        Err(A::Error::custom("here"))
-    }
-}
-
-/// Takes a scalar as text.
-struct Text;
-
-impl Visitor<'_> for Text {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a scalar")
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Some(value.to_owned()))
     }
 }
 
@@ -418,10 +369,54 @@ mod tests {
     }
 
     #[test]
+    fn what_an_alias_stands_for_is_where_its_anchor_is() {
+        let text =
+            "a: &x {b: 1.0, c: [2]}\nd: *x\ne: &x 0x3\nf: [*x, *x]\ng: ! {h: i}\nj: !k {l: [m]}\nn: 5\n";
+        let document = document(text);
+        let values: Vec<&Node> = entries(&document.root).iter().map(|(_, value)| value).collect();
+        let place = |node: &Node| match document.place(node) {
+            Place::Column(_, line, column) => (line, column),
+            Place::Arguments | Place::Environment | Place::File(_) | Place::Line(..) => (0, 0),
+        };
+        let places: Vec<_> = values.iter().map(|value| place(value)).collect();
+        // That of an anchor is its own: the value of `a` begins with it.
+        assert_eq!(places, [(1, 4), (1, 4), (3, 4), (4, 4), (5, 4), (6, 4), (7, 4)]);
+        let [(_, one), (_, list)] = entries(values[1]) else { panic!("{:?}", values[1]) };
+        assert_eq!((place(one), one.scalar_text().as_str(), place(list)), ((1, 11), "1.0", (1, 19)));
+        let Kind::Sequence(elements) = &values[3].kind else { panic!("{:?}", values[3]) };
+        let elements: Vec<_> = elements.iter().map(|node| (place(node), node.scalar_text())).collect();
+        assert_eq!(elements, [((3, 4), "0x3".to_owned()), ((3, 4), "0x3".to_owned())]);
+        assert_eq!(values[6].scalar_text(), "5");
+    }
+
+    #[test]
+    fn a_document_without_anything_has_a_place() {
+        for (text, line) in [("", 1), ("# nothing\n", 2), ("---\n", 2)] {
+            let document = document(text);
+            assert!(
+                matches!(document.place(&document.root), Place::Column(_, at, _) if at == line),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_megabyte_is_read_in_a_moment() {
+        // Each of them is asked where it stands and how it is written: to search from the beginning for each took hours.
+        let text = (0..100_000).fold(String::new(), |text, n| text + &format!("key{n}: 1.{n}\n"));
+        assert!(text.len() > 1 << 20);
+        let document = document(&text);
+        for (n, (key, value)) in entries(&document.root).iter().enumerate() {
+            assert_eq!(document.place(key), Place::Column("f.yml".into(), n + 1, 1));
+            assert_eq!(value.scalar_text(), format!("1.{n}"));
+        }
+    }
+
+    #[test]
     fn a_scalar_keeps_its_text() {
         let document = document("a: 1.10\nb: 0755\nc: 'x # y'\nd: True\ne: \"l\\nm\"\nf: 0x1F\ng: ~\n");
         let texts: Vec<String> =
-            entries(&document.root).iter().map(|(_, value)| document.scalar_text(value)).collect();
+            entries(&document.root).iter().map(|(_, value)| value.scalar_text()).collect();
         assert_eq!(texts, ["1.10", "0755", "x # y", "True", "l\nm", "0x1F", "~"]);
     }
 
