@@ -7,6 +7,7 @@ mod beginning;
 use std::ffi::OsString;
 use std::io::{self, Write, stderr, stdout};
 use std::path::Path;
+use std::time::Duration;
 
 use supervise::api::Manner;
 use supervise::app::{self, Inputs};
@@ -16,6 +17,7 @@ use supervise::cli::{
 };
 use supervise::client::{self, Chosen, Look, Report, Shape, Values, Whereabouts};
 use supervise::daemon::{self, Detach, Inherited, Socket, Superior};
+use supervise::stream::Diagnostics;
 use supervise::supervisor::FailFast;
 
 /// The exit code where the system refused us something before anything was started.
@@ -23,6 +25,9 @@ const REFUSED: u8 = 1;
 
 /// The exit code for what cannot be meant.
 const BAD_INPUT: u8 = 2;
+
+/// How long our own last diagnostics may take where their reader is slow.
+const LAST_DIAGNOSTICS: Duration = Duration::from_millis(500);
 
 #[cfg(not(all(target_env = "gnu", not(test))))]
 fn main() -> std::process::ExitCode {
@@ -256,7 +261,9 @@ fn run_formation(
         release: running,
         state: start.which.place.state.clone(),
     };
-    daemon::start(release, options, inherited)
+    let code = daemon::start(release, options, inherited);
+    Diagnostics.finish(LAST_DIAGNOSTICS);
+    code
 }
 
 /// Our own diagnostics go to stderr: warnings, or what `-v` asks for, or `SUPERVISE_LOG`, a level from `off` to `trace`.
@@ -268,8 +275,9 @@ fn speak_up(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let by_variable = std::env::var("SUPERVISE_LOG").ok().and_then(|level| level.parse().ok());
+    Diagnostics.open();
     tracing_subscriber::fmt()
-        .with_writer(stderr)
+        .with_writer(|| Diagnostics)
         .with_ansi(false)
         .with_max_level(by_variable.unwrap_or(by_flag))
         // It would say on stderr that stderr cannot be written, and panic when that fails too.

@@ -28,7 +28,7 @@ use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, s
 
 use super::inherited::Inherited;
 use crate::api::{Accepted, Answer, Effect, State};
-use crate::stream::History;
+use crate::stream::{Diagnostics, History};
 
 /// The most that is said: a pipe takes it without a reader (pipe(7)).
 const MOST: usize = 32 * 1024;
@@ -162,6 +162,7 @@ fn leave_terminal() -> io::Result<()> {
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
+    Diagnostics.open();
     Ok(())
 }
 

@@ -25,6 +25,7 @@
 mod allowance;
 mod backlog;
 mod clock;
+mod diagnostics;
 mod door;
 mod history;
 mod json;
@@ -57,6 +58,7 @@ use self::pump::Pump;
 use self::tag::{Paint, Style};
 use crate::api::{InstanceId, Notice, Pid, SlotName};
 
+pub use self::diagnostics::Diagnostics;
 pub use self::history::{History, Said};
 pub use self::reader::{Read, Reader, What};
 pub use self::replay::Replay;

@@ -118,9 +118,11 @@ fn judge(target: Target, errno: i32, refusal: &Arc<Mutex<Refusal>>) -> Judge {
         let mut refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(length) = refusal.armed else { return Verdict::Go };
         let link = fs::read_link(format!("/proc/{}/fd/{}", call.pid, call.int(0))).unwrap_or_default();
-        let out = fs::read_link(format!("/proc/{}/fd/1", call.pid)).unwrap_or_default();
-        // Our stdout is opened again where it is a pipe, and has another number.
-        let number = if link == out { 1 } else { call.int(0) };
+        let is_same = |number: i32| {
+            fs::read_link(format!("/proc/{}/fd/{number}", call.pid)).is_ok_and(|same| same == link)
+        };
+        // They are opened again where they are pipes, and have other numbers.
+        let number = [1, 2].into_iter().find(|number| is_same(*number)).unwrap_or(call.int(0));
         if call.caller != target.caller || !(target.is)(&format!("{number} {}", link.display())) {
             return Verdict::Go;
         }

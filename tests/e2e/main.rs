@@ -9,6 +9,7 @@ mod changes;
 mod control;
 mod descendants;
 mod detach;
+mod diagnostics;
 mod every_call;
 mod every_write;
 mod exit_codes;
