@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Supervise, eventually, send, state};
+use crate::harness::{Caller, Judge, PATIENCE, Supervise, Verdict, can_judge, eventually, send, state};
 
 /// Plays systemd.
 struct Superior {
@@ -289,4 +291,61 @@ fn detached_it_is_refused_since_the_process_that_is_watched_would_end() {
         .start();
     let seen = run.ends_with(2);
     assert!(seen.err_text().contains("`--detach`"), "{seen}");
+}
+
+#[test]
+fn fault_21_a_word_that_systemd_waits_for_is_not_lost_to_an_error() {
+    if !can_judge() {
+        return;
+    }
+    let errors =
+        [libc::ENOMEM, libc::ENOBUFS, libc::EAGAIN, libc::EINTR, libc::EPERM, libc::ECONNREFUSED, libc::EIO];
+    thread::scope(|scope| {
+        for errno in errors {
+            // The one that would have said that everything is ready, or whatever is said for a while.
+            for most in [1, usize::MAX] {
+                scope.spawn(move || is_heard_after(errno, most));
+            }
+        }
+    });
+}
+
+fn is_heard_after(errno: i32, most: usize) {
+    let (armed, refused): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
+    let judge = Judge::new(&[libc::SYS_sendto], {
+        let (armed, refused) = (Arc::clone(&armed), Arc::clone(&refused));
+        move |call| {
+            let is_meant = call.caller == Caller::Loop && armed.load(Ordering::Relaxed);
+            if !is_meant || refused.load(Ordering::Relaxed) >= most {
+                return Verdict::Go;
+            }
+            refused.fetch_add(1, Ordering::Relaxed);
+            Verdict::Fail(errno)
+        }
+    });
+    let mut superior = Superior::new();
+    let mut run = Supervise::with("web: chaos gate web notify READY=1 sleep 1h\n")
+        .spec("formation:\n  web: { health: { startup: { notify: true, period: 5m } } }\n")
+        .gate("web")
+        .env("NOTIFY_SOCKET", &superior.name)
+        .judged(judge)
+        .start();
+    superior.hears("STATUS=starting: web 0/1 ready");
+    armed.store(true, Ordering::Relaxed);
+    run.directory().open_gate("web");
+    run.event("ready", "web.1");
+    let count = || refused.load(Ordering::Relaxed);
+    eventually("a refusal", || (count() > 0).then_some(()), || run.so_far().to_string());
+    if most > 1 && errno != libc::EINTR {
+        eventually("some more", || (count() > 3).then_some(()), || run.so_far().to_string());
+    }
+    armed.store(false, Ordering::Relaxed);
+    let ready = superior.hears("READY=1");
+    assert!(ready.lines().any(|line| line == "STATUS=web 1/1 ready"), "{errno}: {ready}");
+    let seen = run.is_stopped();
+    superior.hears("STOPPING=1");
+    assert_eq!((superior.count("READY=1"), superior.count("STOPPING=1")), (1, 1), "{:#?}", superior.heard);
+    let is_quiet = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR].contains(&errno);
+    let said = seen.err_text().matches("does not hear how we are").count();
+    assert_eq!(said, usize::from(!is_quiet), "{errno}: {seen}");
 }

@@ -1,8 +1,7 @@
 //! Tells whoever started us how we are, in the protocol of systemd: datagrams to `$NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! What is said, and when, is decided in [`words`] without any I/O; this file reads the environment and sends. It never
-//! waits: what the receiver has no room for is sent a little later, and where nobody receives the formation goes on all the
-//! same. Without `NOTIFY_SOCKET` there is no herald, and nothing of this costs anything.
+//! waits: what did not go out is sent a little later, and where nobody receives the formation goes on all the same. Without `NOTIFY_SOCKET` there is no herald, and nothing of this costs anything.
 
 mod words;
 
@@ -32,8 +31,10 @@ pub(super) struct Herald {
     socket: UnixDatagram,
     address: SocketAddr,
     words: Words,
-    /// When to send again what there was no room for.
+    /// When to send again what did not go out.
     again: Option<Instant>,
+    /// How long after it the next try is.
+    pause: Duration,
     /// Whether it was said that nothing arrives.
     complained: Complained,
 }
@@ -46,6 +47,10 @@ enum Complained {
 
 /// When a receiver that had no room is tried again: soon enough for a start that somebody waits for.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// When one is tried again at the latest who has not been there for long: well within the 90 s that systemd gives a start or a
+/// stop (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
+const SELDOM: Duration = Duration::from_secs(5);
 
 impl Superior {
     /// Who wants to hear of the process with this pid, by the environment that it was started with.
@@ -91,7 +96,8 @@ impl Herald {
             Ok(socket) => {
                 let now = Instant::now();
                 let words = Words::new(now, members, watchdog);
-                let mut herald = Herald { socket, address, words, again: None, complained: Complained::No };
+                let complained = Complained::No;
+                let mut herald = Herald { socket, address, words, again: None, pause: AGAIN, complained };
                 herald.send(now);
                 Some(herald)
             }
@@ -145,22 +151,27 @@ impl Herald {
     fn send(&mut self, now: Instant) {
         self.again = None;
         while let Some(word) = self.words.next() {
-            match self.socket.send_to_addr(word.as_bytes(), &self.address) {
-                Ok(_) => tracing::debug!(word, "told our superior"),
+            let error = match self.socket.send_to_addr(word.as_bytes(), &self.address) {
+                Ok(_) => {
+                    tracing::debug!(word, "told our superior");
+                    self.words.was_said();
+                    self.pause = AGAIN;
+                    continue;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // It has no room: it is busy, and reads on soon (unix(7): EAGAIN).
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS)) => {
-                    self.again = Some(now + AGAIN);
-                    return;
-                }
-                Err(error) if self.complained == Complained::No => {
-                    self.complained = Complained::Yes;
-                    tracing::warn!(%error, "whoever started us does not hear how we are (NOTIFY_SOCKET)");
-                }
-                // It may come back: systemd starts itself anew to be upgraded.
-                Err(_) => {}
+                Err(error) => error,
+            };
+            // It has no room: it is busy, and reads on soon (unix(7): EAGAIN).
+            let is_busy = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS));
+            if !is_busy && self.complained == Complained::No {
+                self.complained = Complained::Yes;
+                tracing::warn!(%error, "whoever started us does not hear how we are (NOTIFY_SOCKET)");
             }
-            self.words.was_said();
+            // It may come back: systemd starts itself anew to be upgraded. And a word that it waits for, `READY=1` above all, must
+            // not be lost to a moment without memory.
+            self.again = Some(now + self.pause);
+            self.pause = if is_busy { AGAIN } else { (self.pause * 2).min(SELDOM) };
+            return;
         }
     }
 }
