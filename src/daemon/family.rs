@@ -252,7 +252,7 @@ impl Family {
                 let group = below.iter().filter(|stat| stat.group == kin.leader.raw()).cloned().collect();
                 self.groups.insert(instance, group);
                 let known = |pid: &i32| *pid == kin.leader.raw() || below.iter().any(|stat| stat.pid == *pid);
-                let in_cell = self.cgroups.members(instance).into_iter().flatten();
+                let in_cell = self.cgroups.members(instance)?.into_iter().flatten();
                 let more: Vec<i32> = in_cell.filter(|pid| !known(pid)).collect();
                 below.append(&mut living(more)?);
                 Ok(below)
@@ -282,7 +282,7 @@ impl Family {
         kin: Kin,
         adopted: &BTreeSet<i32>,
     ) -> Result<Vec<Stat>, Short> {
-        let in_cell = self.cgroups.members(instance);
+        let in_cell = self.cgroups.members(instance)?;
         let by_ancestry = match &in_cell {
             None => !adopted.is_empty(),
             // Who may arrange cgroups may have left its cell; the dead are in none.
@@ -309,7 +309,7 @@ impl Family {
     /// # Errors
     /// As [`Family::descendants`].
     pub(super) fn doomed_outside_of_cell(&mut self, instance: InstanceId) -> Result<Vec<Stat>, Short> {
-        let in_cell = self.cgroups.members(instance).unwrap_or_default();
+        let in_cell = self.cgroups.members(instance)?.unwrap_or_default();
         let mut outside = self.doomed(instance)?;
         outside.retain(|stat| !in_cell.contains(&stat.pid));
         Ok(outside)
@@ -337,7 +337,7 @@ impl Family {
             members.extend(everybody.iter().filter(|stat| stat.group == leader).map(|stat| stat.pid));
             members.insert(leader);
         }
-        members.extend(self.cgroups.members(instance).into_iter().flatten());
+        members.extend(self.cgroups.members(instance)?.into_iter().flatten());
         // Children of members are members, however deep.
         loop {
             let before = members.len();
@@ -375,7 +375,7 @@ impl Family {
         });
         descends
             || self.owner_by_mark(pid) == Ok(Some(Owner::Instance(instance)))
-            || self.cgroups.instance_of(pid) == Some(instance)
+            || self.cgroups.instance_of(pid) == Ok(Some(instance))
     }
 
     /// What commands of probes have left behind that have ended: none of it is of any use to anybody.
@@ -488,7 +488,7 @@ impl Family {
         // A group keeps its number while it has a member; should the number have two claimants, the later has it.
         let claimants = self.lives.iter().filter(|(_, kin)| kin.leader.raw() == stat.group);
         let claimant = claimants.map(|(instance, _)| *instance).max();
-        let by_cell = self.cgroups.instance_of(stat.pid).map(Owner::Instance);
+        let by_cell = self.cgroups.instance_of(stat.pid)?.map(Owner::Instance);
         let by_group = by_cell
             .or(claimant.map(Owner::Instance))
             .or_else(|| self.probes.get(&stat.group).map(|number| Owner::Probe(*number)));

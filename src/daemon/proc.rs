@@ -103,7 +103,7 @@ impl Short {
     }
 
     /// What there is to be seen: nothing, where an error says anything but a shortage.
-    fn or_nothing<T>(result: io::Result<T>) -> Result<Option<T>, Short> {
+    pub(super) fn or_nothing<T>(result: io::Result<T>) -> Result<Option<T>, Short> {
         match result {
             Ok(seen) => Ok(Some(seen)),
             Err(error) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::harness::{Call, Caller, Judge, Run, Supervise, Verdict, can_judge, eventually, is_alive, send};
 
 /// The path that a call of openat(2) names.
-fn path(call: &Call) -> String {
+pub(crate) fn path(call: &Call) -> String {
     let mut text = [0; 64];
     let memory = fs::File::open(format!("/proc/{}/mem", call.pid));
     let count = memory.and_then(|memory| memory.read_at(&mut text, call.args[1])).unwrap_or(0);

@@ -1,10 +1,14 @@
 //! Cgroups: who the kernel killed for memory, cells of instances where a cgroup is delegated to us, and what is said where
 //! none is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::harness::{
     Caller, Cgroup, Judge, Run, Setup, Supervise, Verdict, can_judge, eventually, is_alive, send,
 };
 
+use crate::burials::path;
 use crate::verbs::says;
 
 const MIB: u64 = 1 << 20;
@@ -166,6 +170,76 @@ fn whoever_has_forgotten_whose_it_is_outlives_its_instance_where_nothing_is_dele
     assert!(is_alive(daemon));
     run.is_stopped();
     assert!(!is_alive(daemon));
+}
+
+#[test]
+fn fault_05_20_whoever_is_known_by_its_cell_alone_is_not_forgotten_where_nobody_can_look_into_it() {
+    let Some(cgroup) = Cgroup::delegated() else { return };
+    if !can_judge() {
+        return;
+    }
+    let spared: Arc<AtomicUsize> = Arc::default();
+    let judge = Judge::new(&[libc::SYS_openat], {
+        let spared = Arc::clone(&spared);
+        move |call| {
+            let is_look = call.caller == Caller::Loop && {
+                let path = path(call);
+                path.ends_with("/cgroup.procs") || path.ends_with("/cgroup")
+            };
+            let is_refused = is_look
+                && spared
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_ok();
+            if is_refused { Verdict::Fail(libc::ENFILE) } else { Verdict::Go }
+        }
+    });
+    let mut run = Supervise::with(
+        "web: chaos fork setsid wipe pid daemon sleep 1h end pid up sleep 1h\ncalm: chaos sleep 1h\n",
+    )
+    .judged(judge)
+    .setup(Setup::Join(cgroup.members_fd()))
+    .start();
+    let (daemon, leader) = (run.pid_said("web.1", "daemon"), run.pid_said("web.1", "up"));
+    spared.store(6, Ordering::Relaxed);
+    send(leader, libc::SIGKILL);
+    run.wait_for("its second life", |seen| (seen.rests("web.1", "up ").len() > 1).then_some(()));
+    assert!(!is_alive(daemon), "{}", run.so_far());
+    assert_eq!(spared.load(Ordering::Relaxed), 0, "{}", run.so_far());
+    run.is_stopped();
+}
+
+#[test]
+fn fault_06_19_whoever_cannot_be_killed_by_the_cell_is_killed_one_by_one() {
+    let Some(cgroup) = Cgroup::delegated() else { return };
+    if !can_judge() {
+        return;
+    }
+    for errno in [libc::EOPNOTSUPP, libc::ENOMEM, libc::EIO, libc::EACCES] {
+        let refused: Arc<AtomicUsize> = Arc::default();
+        let judge = Judge::new(&[libc::SYS_write], {
+            let refused = Arc::clone(&refused);
+            move |call| {
+                let file = std::fs::read_link(format!("/proc/{}/fd/{}", call.pid, call.int(0)));
+                if call.caller != Caller::Loop || !file.is_ok_and(|file| file.ends_with("cgroup.kill")) {
+                    return Verdict::Go;
+                }
+                refused.fetch_add(1, Ordering::Relaxed);
+                Verdict::Fail(errno)
+            }
+        });
+        let deaf = "web: chaos ignore TERM fork setsid fork wipe pid daemon sleep 1h end end sleep 1h\n";
+        let mut run = Supervise::with(deaf.to_owned() + "worker: chaos sleep 1h\n")
+            .args(["-t", "200ms"])
+            .judged(judge)
+            .setup(Setup::Join(cgroup.members_fd()))
+            .start();
+        let daemon = run.pid_said("web.1", "daemon");
+        run.signal(libc::SIGTERM);
+        let seen = run.ends_with(137);
+        assert!(refused.load(Ordering::Relaxed) > 0, "{seen}");
+        assert!(!is_alive(daemon) && seen.events("stuck", "").is_empty(), "{errno}: {seen}");
+        assert_eq!(cgroup.cells(), [""; 0]);
+    }
 }
 
 #[test]

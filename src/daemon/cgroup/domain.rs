@@ -23,7 +23,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::api::{InstanceId, SlotName};
 use crate::app::{CPU_PERIOD, Confinement};
 
-use super::super::proc::Stat;
+use super::super::proc::{Short, Stat};
 use super::super::program::reason;
 use super::place::Seat;
 
@@ -218,10 +218,13 @@ impl Domain {
 
 impl Cell {
     /// Who lives in it and below; those aside whom we cannot see from our pid namespace.
-    pub(super) fn members(&self) -> Vec<i32> {
+    ///
+    /// # Errors
+    /// The system is [short](Short) of something: that cannot be told for now.
+    pub(super) fn members(&self) -> Result<Vec<i32>, Short> {
         let mut found = Vec::new();
-        members(&self.directory, &mut found);
-        found
+        members(&self.directory, &mut found)?;
+        Ok(found)
     }
 
     /// SIGKILL to everybody in it and below, and to whom they are just starting (Linux 5.14).
@@ -235,12 +238,17 @@ impl Cell {
     }
 }
 
-fn members(directory: &Path, found: &mut Vec<i32>) {
-    let Ok(list) = fs::read_to_string(directory.join("cgroup.procs")) else { return };
+fn members(directory: &Path, found: &mut Vec<i32>) -> Result<(), Short> {
+    let list = Short::or_nothing(fs::read_to_string(directory.join("cgroup.procs")))?;
+    let Some(list) = list else { return Ok(()) };
     found.extend(list.lines().filter_map(|pid| pid.parse().ok()).filter(|pid: &i32| *pid > 0));
-    for below in below(directory) {
-        members(&below, found);
+    for entry in Short::or_nothing(fs::read_dir(directory))?.into_iter().flatten() {
+        let Some(entry) = Short::or_nothing(entry)? else { continue };
+        if Short::or_nothing(entry.file_type())?.is_some_and(|kind| kind.is_dir()) {
+            members(&entry.path(), found)?;
+        }
     }
+    Ok(())
 }
 
 fn remove(directory: &Path) -> bool {

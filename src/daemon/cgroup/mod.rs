@@ -22,6 +22,7 @@ use crate::api::{InstanceId, Notice, OutOfMemory, SlotName, TypeName};
 use crate::app::{Confinement, ProcessType};
 
 use super::Fact;
+use super::proc::Short;
 use domain::{Cell, Domain};
 use ledger::Ledger;
 use memory::Counter;
@@ -155,15 +156,25 @@ impl Cgroups {
     }
 
     /// Who lives in the cell of an instance; `None` where it has none.
-    pub(super) fn members(&self, instance: InstanceId) -> Option<Vec<i32>> {
-        Some(self.cells.get(&instance)?.cell.members())
+    ///
+    /// # Errors
+    /// The system is [short](Short) of something: that cannot be told for now.
+    pub(super) fn members(&self, instance: InstanceId) -> Result<Option<Vec<i32>>, Short> {
+        self.cells.get(&instance).map(|room| room.cell.members()).transpose()
     }
 
     /// The instance in whose cell a process lives.
-    pub(super) fn instance_of(&self, pid: i32) -> Option<InstanceId> {
-        let domain = self.domain.as_ref().ok().filter(|_| !self.cells.is_empty())?;
-        let cgroup = place::unified_name(&fs::read(format!("/proc/{pid}/cgroup")).ok()?)?;
-        self.by_name.get(domain.cell_name(&cgroup)?).copied()
+    ///
+    /// # Errors
+    /// As [`Cgroups::members`].
+    pub(super) fn instance_of(&self, pid: i32) -> Result<Option<InstanceId>, Short> {
+        let Some(domain) = self.domain.as_ref().ok().filter(|_| !self.cells.is_empty()) else {
+            return Ok(None);
+        };
+        let cgroup = Short::or_nothing(fs::read(format!("/proc/{pid}/cgroup")))?;
+        let cgroup = cgroup.and_then(|cgroup| place::unified_name(&cgroup));
+        let name = cgroup.as_deref().and_then(|cgroup| domain.cell_name(cgroup));
+        Ok(name.and_then(|name| self.by_name.get(name).copied()))
     }
 
     /// SIGKILL to everybody in the cell of an instance: whether they got it.
@@ -199,7 +210,8 @@ impl Cgroups {
         let deadline = Instant::now() + FAREWELL;
         loop {
             self.lingering.retain(|cell| !cell.remove());
-            let is_awaited = self.lingering.iter().any(|cell| cell.members().is_empty());
+            let is_awaited =
+                self.lingering.iter().any(|cell| cell.members().is_ok_and(|members| members.is_empty()));
             if !is_awaited || Instant::now() >= deadline {
                 return;
             }
