@@ -1,4 +1,4 @@
-//! Killed at every single system call.
+//! Killed at every single system call, or refused it.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -37,9 +37,20 @@ fn create(rig: &Rig, strace: &[&str]) -> bool {
     status.success()
 }
 
-fn create_until(rig: &Rig, call: &Call) -> bool {
-    let inject = format!("--inject={}:signal=KILL:when={}", call.name, call.count);
-    create(rig, &["-o", "/dev/null", &inject])
+/// What happens at a call.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Kill,
+    /// It fails with this error.
+    Refusal(&'static str),
+}
+
+fn create_until(rig: &Rig, call: &Call, fate: Fate) -> bool {
+    let fate = match fate {
+        Fate::Kill => "signal=KILL".to_owned(),
+        Fate::Refusal(error) => format!("error={error}"),
+    };
+    create(rig, &["-o", "/dev/null", &format!("--inject={}:{fate}:when={}", call.name, call.count)])
 }
 
 /// Every call of a whole run from the first on that has to do with the store.
@@ -79,9 +90,22 @@ fn can_trace() -> bool {
 
 /// Kills it at every call, each time in a store of its own; `look` gets what is left.
 fn every_call(prepare: impl Fn(&Rig) + Sync, look: impl Fn(&Rig, &Call, bool) + Sync) {
+    let (calls, kills) = every_call_of(|_| true, Fate::Kill, prepare, look);
+    assert!(kills > 100 && kills + 5 > calls, "{kills} kills at {calls} calls");
+    eprintln!("killed at each of {kills} system calls");
+}
+
+/// The same with any fate and only some calls: how many there were, and after how many of them it did not come to its end.
+fn every_call_of(
+    is_meant: impl Fn(&Call) -> bool,
+    fate: Fate,
+    prepare: impl Fn(&Rig) + Sync,
+    look: impl Fn(&Rig, &Call, bool) + Sync,
+) -> (usize, usize) {
     let rig = Rig::new();
     prepare(&rig);
-    let calls = calls(&rig);
+    let mut calls = calls(&rig);
+    calls.retain(is_meant);
     let (next, kills) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -89,16 +113,14 @@ fn every_call(prepare: impl Fn(&Rig) + Sync, look: impl Fn(&Rig, &Call, bool) + 
                 while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let rig = Rig::new();
                     prepare(&rig);
-                    let completed = create_until(&rig, call);
+                    let completed = create_until(&rig, call, fate);
                     kills.fetch_add(usize::from(!completed), Ordering::Relaxed);
                     look(&rig, call, completed);
                 }
             });
         }
     });
-    let kills = kills.into_inner();
-    assert!(kills > 100 && kills + 5 > calls.len(), "{kills} kills at {} calls", calls.len());
-    eprintln!("killed at each of {kills} system calls");
+    (calls.len(), kills.into_inner())
 }
 
 #[test]
@@ -140,6 +162,58 @@ fn whoever_is_killed_at_any_system_call_of_a_later_release_has_not_touched_the_e
             nothing_unfinished(rig, call);
         },
     );
+}
+
+/// Calls that change something on a disk, or make sure that it is there.
+const WRITES: [&str; 17] = [
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "mkdir",
+    "mkdirat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "ftruncate",
+    "copy_file_range",
+    "symlinkat",
+    "flock",
+];
+
+#[test]
+fn fault_19_whatever_of_a_release_cannot_be_written_no_half_of_it_is_kept() {
+    if !can_trace() {
+        return;
+    }
+    for error in ["ENOSPC", "EIO"] {
+        let (calls, refused) = every_call_of(
+            |call| WRITES.contains(&call.name.as_str()),
+            Fate::Refusal(error),
+            |rig| {
+                rig.create();
+                rig.file("lib/code", "2");
+            },
+            |rig, call, completed| {
+                // Each that is there is whole.
+                let kept = rig.listing(&rig.state()).kept.len();
+                assert!(
+                    (1..=2).contains(&kept) && (kept == 2 || !completed),
+                    "{error}, call {call:?}: {kept}"
+                );
+                rig.file("lib/code", "3");
+                rig.create();
+                assert_eq!(rig.listing(&rig.state()).kept.len(), kept + 1, "{error}, call {call:?}");
+                nothing_unfinished(rig, call);
+            },
+        );
+        assert!(refused > 10, "{error}: {refused} of {calls}");
+        eprintln!("{error}: not made after {refused} of {calls} refusals");
+    }
 }
 
 fn nothing_unfinished(rig: &Rig, call: &Call) {
