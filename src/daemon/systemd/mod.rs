@@ -1,7 +1,8 @@
 //! Tells whoever started us how we are, in the protocol of systemd: datagrams to `$NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! What is said, and when, is decided in [`words`] without any I/O; this file reads the environment and sends. It never
-//! waits: what did not go out is sent a little later, and where nobody receives the formation goes on all the same. Without `NOTIFY_SOCKET` there is no herald, and nothing of this costs anything.
+//! waits: what did not go out is sent a little later, and where nobody receives the formation goes on all the same. Without
+//! `NOTIFY_SOCKET` there is no herald, and nothing of this costs anything.
 
 mod words;
 
