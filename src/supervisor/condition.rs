@@ -154,6 +154,8 @@ impl Condition {
             (false, _, readiness) => {
                 let watches = renewed(&[ProbeKind::Readiness, ProbeKind::Liveness]);
                 let readiness = match (readiness, after.readiness) {
+                    // It had run long enough before anybody was to be asked.
+                    (Readiness::Expected { at }, Some(_)) if at <= now => Readiness::Ready { since: at },
                     (Readiness::Expected { .. }, Some(_)) => Readiness::Starting { why: None },
                     (Readiness::Starting { .. } | Readiness::Lapsed { .. }, None) => {
                         Readiness::Ready { since: now }

@@ -186,7 +186,9 @@ impl Supervisor {
                 }
                 let stage = self.begin_rolling(step, types);
                 self.deploy = Some(Deploy { release, began, stage });
-                // Where nobody is to be replaced, nothing else would ever take it on.
+                // Where nobody is to be replaced, nothing else would ever take it on; and where nobody shall be there any
+                // more, what was under way before ends first.
+                self.roll_on(step, Which::All);
                 return self.deploy_on(step);
             }
             Stage::Rolling { before, failed: Some(Failed { process_type, reason }) } => {

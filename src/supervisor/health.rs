@@ -27,7 +27,8 @@ impl Supervisor {
         if let Readiness::Expected { at } = condition.readiness
             && at <= now
         {
-            condition.readiness = Readiness::Ready { since: now };
+            // Where we slept too long, it has been so all the while.
+            condition.readiness = Readiness::Ready { since: at };
             self.types[key.type_index].tally.starts.note(now - life.since);
         }
         let probes = self.member(key).probes;

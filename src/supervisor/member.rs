@@ -176,6 +176,8 @@ pub(super) struct Type {
     pub(super) tally: Tally,
     pub(super) supply: Supply,
     pub(super) rollout: Option<Rollout>,
+    /// The editions between these two were turned back last: what runs of them is to be replaced, whatever else comes.
+    pub(super) rejected: Option<(usize, usize)>,
 }
 
 /// How many of a type there shall be, and who says so.
@@ -253,6 +255,7 @@ impl Type {
             tally: Tally::new(member.name.clone()),
             supply: Supply::default(),
             rollout: None,
+            rejected: None,
             editions: BTreeMap::from([(0, member)]),
         }
     }

@@ -337,6 +337,8 @@ enum Bearing {
     Ready,
     Unready,
     Ending,
+    /// It survived SIGKILL: its place is not to be had.
+    Stuck,
     Resting,
 }
 
@@ -356,12 +358,8 @@ impl Bearing {
                 | Readiness::Stopping => Bearing::Unready,
             },
             Phase::Draining { .. } | Phase::Killing { .. } => Bearing::Ending,
-            Phase::Stuck { .. }
-            | Phase::Leaving { .. }
-            | Phase::Lost
-            | Phase::Completed
-            | Phase::Failed
-            | Phase::Stopped => Bearing::Resting,
+            Phase::Stuck { .. } | Phase::Leaving { .. } | Phase::Lost => Bearing::Stuck,
+            Phase::Completed | Phase::Failed | Phase::Stopped => Bearing::Resting,
         }
     }
 }

@@ -143,8 +143,14 @@ impl Supervisor {
                 // It was there for a while, in a rollout, and now it stays: as new as any that comes.
                 let slot = &mut kind.slots[super::index(key)];
                 slot.renew_streak();
-                // Without failures there is nothing to wait for.
-                if matches!(slot.phase, Phase::Backoff { .. }) {
+                // Without failures there is nothing to wait for, and what it is ending by is none.
+                if matches!(
+                    slot.phase,
+                    Phase::Backoff { .. }
+                        | Phase::Draining { .. }
+                        | Phase::Killing { .. }
+                        | Phase::Stuck { .. }
+                ) {
                     self.raise(step, key);
                 }
             } else if (number as usize) <= kind.slots.len() {

@@ -71,7 +71,12 @@ impl Supervisor {
         if self.is_one_off(key) {
             return Sequel::Over;
         }
-        let Member { found_by, policy: Policy { restart, backoff, .. }, .. } = self.member(key);
+        let member = match outcome {
+            // Whoever was there before has nothing to do with it.
+            Outcome::Unsupplied => self.next_edition(key).1,
+            Outcome::Exited { .. } | Outcome::NotStarted { .. } | Outcome::Unwell { .. } => self.member(key),
+        };
+        let Member { found_by, policy: Policy { restart, backoff, .. }, .. } = member;
         let (found_by, restart, backoff) = (*found_by, *restart, *backoff);
         let kind = &mut self.types[key.type_index];
         let (code, uptime) = match outcome {

@@ -3,7 +3,8 @@
 use crate::api::{Notice, Refusal, Setback, SlotName};
 
 use super::rollout::{Back, Look, Outdated, Purpose, Rollout, Stage};
-use super::{Goal, Phase, Slot, SlotKey, Step, Supervisor, Time, index, millis};
+use super::turnover::Which;
+use super::{Goal, Phase, Slot, SlotKey, Step, Supervisor, Time, Type, index, millis};
 
 /// Fewer failures than this in a row are nothing yet, more than that are enough however many instances there are (Amazon
 /// ECS, "deployment circuit breaker").
@@ -41,12 +42,13 @@ impl Supervisor {
         }
     }
 
-    /// Whether it is to be turned back, why, and who decides it.
+    /// Whether it is to be turned back, why, and who decides it; for want of progress only where the time is known, and
+    /// whoever was due has been looked at.
     pub(super) fn setback(
         &self,
         type_index: usize,
         rollout: &Rollout,
-        now: Time,
+        now: Option<Time>,
     ) -> Option<(Setback, Option<SlotName>)> {
         let Purpose::Forward { failures, last, hopeless, deadline, .. } = &rollout.purpose else {
             return None;
@@ -55,9 +57,7 @@ impl Supervisor {
         if *hopeless || *failures >= half.clamp(*FAILURES.start(), *FAILURES.end()) {
             return Some((Setback::Failures { failures: *failures }, last.clone()));
         }
-        if *deadline > now {
-            return None;
-        }
+        let now = now.filter(|now| *deadline <= *now)?;
         let rules = self.types[type_index].newest().policy.rollout;
         // The one that is waited for.
         let wanted = self.types[type_index].wanted();
@@ -99,7 +99,7 @@ impl Supervisor {
         };
         self.go_back(step, type_index, good);
         let rollout = self.types[type_index].rollout.take()?;
-        self.roll_type(step, type_index, rollout)
+        self.roll_type(step, type_index, rollout, Which::Urgent)
     }
 
     /// What works for certain comes back.
@@ -108,6 +108,7 @@ impl Supervisor {
         let failed = self.types[type_index].newest_edition();
         self.revert(step, type_index, good);
         let newest = self.types[type_index].newest_edition();
+        self.types[type_index].rejected = Some((good, newest));
         self.begin_rollout(step, type_index, Outdated::Between(good, newest), Purpose::Back, wanted);
         // Who failed need not wait for its next turn: what comes now has worked before.
         let kind = &self.types[type_index];
@@ -124,10 +125,15 @@ impl Supervisor {
         }
     }
 
-    /// There is nothing to go back to: everybody stays as they are. A surge that does the work of somebody who is away stays
-    /// until that one is back.
+    /// There is nothing to go back to: everybody stays as they are, but for what was turned back before and runs yet: that is
+    /// on its way back as it was. A surge that does the work of somebody who is away stays until that one is back.
     fn stay(&mut self, step: &mut Step, type_index: usize) -> Option<Rollout> {
-        let wanted = self.types[type_index].wanted();
+        let kind = &self.types[type_index];
+        let wanted = kind.wanted();
+        if let Some((good, until)) = kind.rejected.filter(|rejected| kind.runs_any_of(*rejected)) {
+            self.begin_rollout(step, type_index, Outdated::Between(good, until), Purpose::Back, wanted);
+            return self.types[type_index].rollout.take();
+        }
         let (stays, ends): (Vec<_>, Vec<_>) = {
             let surge = self.types[type_index].present().filter(|(number, _)| *number > wanted);
             surge.map(|(number, slot)| (number, slot.is_ready())).partition(|(_, ready)| *ready)
@@ -141,5 +147,15 @@ impl Supervisor {
         let newest = self.types[type_index].newest_edition();
         self.begin_rollout(step, type_index, Outdated::Between(newest, newest), Purpose::Back, 0);
         self.types[type_index].rollout.take()
+    }
+}
+
+impl Type {
+    /// Whether instances of editions between these two are alive, and nobody has asked them to end for good.
+    fn runs_any_of(&self, (good, until): (usize, usize)) -> bool {
+        self.present().any(|(_, slot)| {
+            let is_between = slot.edition > good && slot.edition < until;
+            is_between && slot.goal == Goal::Up && slot.phase.instance().is_some()
+        })
     }
 }

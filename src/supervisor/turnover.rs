@@ -7,6 +7,9 @@ use crate::api::Notice;
 use super::rollout::{Look, Progress, Purpose, Rollout, Stage};
 use super::{Condition, Goal, Phase, Readiness, Slot, SlotKey, Step, Supervisor, Time, Type, millis};
 
+/// A deadline that is seen so late is none: we were stopped, or the machine slept.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Which rollouts are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
@@ -70,7 +73,7 @@ impl Supervisor {
             };
             if is_meant
                 && let Some(rollout) = self.types[type_index].rollout.take()
-                && let Some(rollout) = self.roll_type(step, type_index, rollout)
+                && let Some(rollout) = self.roll_type(step, type_index, rollout, which)
             {
                 self.types[type_index].rollout = Some(rollout);
             }
@@ -85,6 +88,7 @@ impl Supervisor {
         step: &mut Step,
         type_index: usize,
         mut rollout: Rollout,
+        which: Which,
     ) -> Option<Rollout> {
         let wanted = self.types[type_index].wanted();
         if wanted == 0 {
@@ -100,7 +104,10 @@ impl Supervisor {
         self.vacate_above(step, type_index, surge.last().copied().unwrap_or(wanted));
         let muster = self.types[type_index].muster(type_index, &rollout, step.now);
         self.note_progress(step, type_index, &mut rollout, &muster);
-        if let Some((reason, slot)) = self.setback(type_index, &rollout, step.now) {
+        // Where we slept too long, who is due now may have become ready long ago.
+        let is_late = which == Which::Due && !self.is_any_due(type_index, step.now);
+        let setback = self.setback(type_index, &rollout, is_late.then_some(step.now));
+        if let Some((reason, slot)) = setback {
             return self.turn_back(step, type_index, &rollout, reason, slot);
         }
         if muster.left.iter().any(|key| key.number <= wanted) {
@@ -134,6 +141,11 @@ impl Supervisor {
         Some(rollout)
     }
 
+    fn is_any_due(&self, type_index: usize, now: Time) -> bool {
+        let mut due = self.agenda.iter().take_while(|(due, _)| *due <= now);
+        due.any(|(_, key)| key.type_index == type_index)
+    }
+
     /// Notes who has become available, and says how far it is.
     fn note_progress(&self, step: &mut Step, type_index: usize, rollout: &mut Rollout, muster: &Muster) {
         let kind = &self.types[type_index];
@@ -149,7 +161,8 @@ impl Supervisor {
                     *failures = 0;
                 }
             }
-            if ends || muster.ends {
+            // Where it is seen so late we stood still ourselves, and so did whoever waits for our questions.
+            if ends || muster.ends || step.now >= *deadline + LATE {
                 *deadline = step.now + patience;
             }
         }

@@ -330,6 +330,9 @@ impl Ledger {
                     continue;
                 }
                 let same = matches!(slot.phase(), Phase::Completed | Phase::Stuck { .. } | Phase::Failed);
+                // Who was found unwell in the same step was not when that was decided.
+                let unwell = self.lives.get(&key).and_then(|life| life.pulse.condemned);
+                let same = same || unwell == Some(step.now);
                 assert!(same || slot.is_ready(), "{key:?} does not work: {:?}", slot.phase());
                 if let Some(life) = self.lives.get(&key).filter(|life| life.stuck.is_none()) {
                     let runs = &step.rules.member(key, life.edition).release;

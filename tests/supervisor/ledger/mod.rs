@@ -320,7 +320,7 @@ impl Checked {
         if let Some(before) = before {
             assert_eq!(format!("{:?}", self.supervisor), before, "a late event changes nothing: {event:?}");
         }
-        self.follow_editions(now, &actions, event);
+        let until_now = self.follow_editions(now, &actions, event);
         let names: BTreeMap<SlotName, SlotKey> = actions
             .iter()
             .filter_map(|action| match action {
@@ -330,7 +330,8 @@ impl Checked {
             .map(|name| (name.clone(), self.key(name)))
             .collect();
         let rolling = rolled.union(&self.rolling()).copied().collect();
-        let step = Step { rules: &self.rules, now, course, event, actions: &actions, names: &names, rolling };
+        let (rules, names) = (&self.rules, &names);
+        let step = Step { rules, now, course, event, actions: &actions, names, rolling, until_now };
         self.ledger.note_gates(&self.rules, now);
         self.ledger.check_deploys(&step);
         self.ledger.check_actions(&step);
@@ -344,8 +345,10 @@ impl Checked {
         actions
     }
 
-    /// The types and their editions as the actions of a step change them, in order.
-    fn follow_editions(&mut self, now: Time, actions: &[Action], event: &Event) {
+    /// The types and their editions as the actions of a step change them, in order; gives what held until everything went
+    /// back, where it does.
+    fn follow_editions(&mut self, now: Time, actions: &[Action], event: &Event) -> BTreeMap<usize, Member> {
+        let mut until_now = BTreeMap::new();
         if let Event::Reread { types } = event
             && self.ledger.awaits_files
         {
@@ -371,7 +374,8 @@ impl Checked {
                     let earlier = std::mem::take(&mut self.ledger.amended).into_iter();
                     let earlier = earlier.map(|(type_index, member)| Reread { type_index, member, program });
                     let earlier: Vec<Reread> = earlier.collect();
-                    self.amend(now, &earlier);
+                    let held = |reread: &Reread| self.newest_member(reread.type_index).clone();
+                    until_now = earlier.iter().map(|reread| (reread.type_index, held(reread))).collect();
                     Rc::make_mut(&mut self.rules).adopt(&earlier);
                 }
                 Action::Revert { type_index, edition } => {
@@ -391,6 +395,7 @@ impl Checked {
                 _other => {}
             }
         }
+        until_now
     }
 
     /// Probes that are others from now on hold for whoever runs the same.
@@ -500,6 +505,8 @@ struct Step<'a> {
     names: &'a BTreeMap<SlotName, SlotKey>,
     /// The types whose instances were or are being replaced.
     rolling: BTreeSet<usize>,
+    /// What held for the newest of a type when the event came, where it is amended in this step.
+    until_now: BTreeMap<usize, Member>,
 }
 
 impl Step<'_> {
@@ -509,6 +516,23 @@ impl Step<'_> {
             matches!(notice, Notice::NotDeployed { why: NotDeployed::TurnedBack { .. }, .. })
         };
         self.notices().any(turned_back)
+    }
+
+    /// What held for an instance when one of the actions was ordered.
+    fn member_at(&self, index: usize, key: SlotKey, edition: usize) -> &Member {
+        let goes_back = |action: &Action| match action {
+            Action::Announce { notice: Notice::NotDeployed { .. }, .. } => true,
+            _other => false,
+        };
+        let until_now =
+            if self.actions[..=index].iter().any(goes_back) { None } else { self.until_now(key, edition) };
+        until_now.unwrap_or_else(|| self.rules.member(key, edition))
+    }
+
+    /// What held for an instance when the event came, where it is amended in this step.
+    fn until_now(&self, key: SlotKey, edition: usize) -> Option<&Member> {
+        let is_newest = self.rules.editions[key.type_index].len() == edition + 1;
+        self.until_now.get(&key.type_index).filter(|_| is_newest)
     }
 
     fn notices(&self) -> impl Iterator<Item = &Notice> {

@@ -54,11 +54,6 @@ fn rule(probes: &Probes, probe: ProbeKind) -> Probing {
     find(probes, probe).expect("a probe of this type")
 }
 
-/// Whether instances are asked this.
-pub(super) fn knows(probes: &Probes, probe: ProbeKind) -> bool {
-    find(probes, probe).is_some()
-}
-
 fn find(probes: &Probes, probe: ProbeKind) -> Option<Probing> {
     [probes.startup, probes.readiness, probes.liveness][probe as usize]
 }
@@ -110,7 +105,13 @@ impl Pulse {
         self.tallies[2] = renewed(liveness, before.liveness, after.liveness);
         match (self.expected, after.readiness) {
             // It had run long enough before anybody was to be asked.
-            (Some(at), Some(_)) => (self.expected, self.ready) = (None, self.ready || at <= now),
+            (Some(at), Some(_)) => {
+                self.expected = None;
+                if at <= now {
+                    self.ready = true;
+                    self.since.get_or_insert(at);
+                }
+            }
             (Some(_), None) => {}
             (None, Some(_)) => {}
             (None, None) => self.ready = true,
@@ -154,7 +155,9 @@ impl Pulse {
         let tally =
             self.tallies[probe as usize].as_mut().expect("startup comes before the others, and alone");
         assert!(!std::mem::replace(&mut tally.asked, true), "two tries of one probe at once");
-        assert!(tally.since + timing.initial_delay <= now, "asked before its time");
+        // Who was answered was asked before, perhaps by other rules.
+        let is_first = tally.answered.is_none();
+        assert!(!is_first || tally.since + timing.initial_delay <= now, "asked before its time");
         let pace = if tally.ever_passed { timing.period } else { timing.period.min(Duration::from_secs(1)) };
         assert!(
             tally.answered.is_none_or(|last| last + pace <= now),

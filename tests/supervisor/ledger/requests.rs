@@ -46,12 +46,7 @@ impl Ledger {
             self.adopt(step, &types);
         }
         self.note_deploy(step);
-        // Who was raised may have failed again in the same step.
-        for notice in step.notices() {
-            if let Notice::Failed { slot, .. } = notice {
-                self.place(step.names[slot]).verdict = Some(Rest::Failed);
-            }
-        }
+        self.fail_again(step);
         if self.looks_at_all() {
             for (name, count) in &supervisor.formation().0 {
                 let found = step.rules.editions.iter().position(|editions| editions[0].name == *name);
@@ -191,6 +186,29 @@ impl Ledger {
             life.pulse.condemned = None;
             if let Stage::Orphaned { own, .. } = &mut life.stage {
                 *own = false;
+            }
+        }
+    }
+
+    /// Who was raised may have failed again in the same step.
+    pub(super) fn fail_again(&mut self, step: &Step<'_>) {
+        for (index, action) in step.actions.iter().enumerate() {
+            if let Action::Announce { notice: Notice::Failed { slot, .. }, .. } = action {
+                let key = step.names[slot];
+                let raises = |action: &Action| match action {
+                    Action::Revert { type_index, .. } => *type_index == key.type_index,
+                    Action::Announce { notice: Notice::NotDeployed { .. }, .. } => true,
+                    _other => false,
+                };
+                if step.actions[index..].iter().any(raises) {
+                    continue;
+                }
+                let place = self.place(key);
+                place.verdict = Some(Rest::Failed);
+                let code = place.last_code;
+                if !self.failures.iter().any(|(failed, _)| *failed == key) {
+                    self.failures.push((key, code));
+                }
             }
         }
     }

@@ -21,13 +21,15 @@ const MOST_LOOKS: u32 = 4;
 
 impl Ledger {
     /// Each action, in order, against what is known.
+    #[allow(clippy::too_many_lines, reason = "one action after the other")]
     pub(super) fn check_actions(&mut self, step: &Step<'_>) {
         let mut starts = 0;
         for (index, action) in step.actions.iter().enumerate() {
             match action {
                 Action::Spawn { slot, instance, edition } => {
                     starts += 1;
-                    self.check_spawn(step, *slot, *instance, *edition);
+                    let member = step.member_at(index, *slot, *edition);
+                    self.check_spawn(step, *slot, *instance, *edition, member);
                 }
                 Action::Signal { slot, instance, .. } => {
                     assert_eq!(self.life(*slot, *instance).stage, Stage::Led, "a signal is for a leader");
@@ -49,7 +51,7 @@ impl Ledger {
                     self.check_target(*slot, *instance, *target);
                     let (drain, longest) = (self.drain, self.longest);
                     let life = self.life(*slot, *instance);
-                    let policy = &step.rules.member(*slot, life.edition).policy;
+                    let policy = &step.member_at(index, *slot, life.edition).policy;
                     assert_eq!(*signal, policy.stop_signal, "the stop signal of its type");
                     assert_eq!(life.killed, None, "nobody is asked to end who was killed");
                     let drain = drain.unwrap_or(policy.drain);
@@ -60,7 +62,7 @@ impl Ledger {
                     self.check_target(*slot, *instance, *target);
                     let Life { edition, stage, .. } = *self.life(*slot, *instance);
                     // Who was not let be when the leader ended is not when the rules are others.
-                    let leave = step.rules.member(*slot, edition).policy.leftovers == Leftovers::Leave
+                    let leave = step.member_at(index, *slot, edition).policy.leftovers == Leftovers::Leave
                         && stage == Stage::Led;
                     assert!(!leave || *target != Whom::Everyone, "leftovers are let be: {action:?}");
                     let asked = self.haste == Haste::Asked;
@@ -76,16 +78,17 @@ impl Ledger {
                     let life = self.life(*slot, *instance);
                     assert!(life.killed.is_some(), "who was not killed need not be looked at");
                 }
-                Action::Announce { notice, .. } => self.note_notice(step, notice),
+                Action::Announce { notice, .. } => {
+                    if let Notice::NotDeployed { .. } = notice {
+                        self.amend_back(step);
+                    }
+                    self.note_notice(step, notice);
+                }
                 Action::Suspend => assert_eq!(step.rules.habits.init, Init::No, "nobody would continue init"),
                 Action::Probe { slot, instance, probe } => {
                     let life = self.life(*slot, *instance);
                     assert!(life.works(), "who ends is not asked how it is: {action:?}");
-                    let probes = step.rules.member(*slot, life.edition).probes;
-                    // Asked before everything went back in the same step; nobody waits for the answer.
-                    if step.goes_back() && !super::pulse::knows(&probes, *probe) {
-                        continue;
-                    }
+                    let probes = step.member_at(index, *slot, life.edition).probes;
                     life.pulse.ask(&probes, step.now, *probe);
                 }
                 Action::Ask { type_index, edition } => {
@@ -127,8 +130,25 @@ impl Ledger {
         assert!(starts <= STARTS_PER_STEP, "{starts} starts in one step");
     }
 
-    fn check_spawn(&mut self, step: &Step<'_>, slot: SlotKey, instance: InstanceId, edition: usize) {
-        let member = &step.rules.editions[slot.type_index][edition];
+    /// Probes that hold again as they did before a deploy.
+    fn amend_back(&mut self, step: &Step<'_>) {
+        for (key, life) in self.lives.iter_mut().filter(|(_, life)| life.works()) {
+            if let Some(until_now) = step.until_now(*key, life.edition) {
+                let after = step.rules.member(*key, life.edition).probes;
+                life.pulse.amend(&until_now.probes, &after, step.now);
+                life.pulse.note_since(step.now);
+            }
+        }
+    }
+
+    fn check_spawn(
+        &mut self,
+        step: &Step<'_>,
+        slot: SlotKey,
+        instance: InstanceId,
+        edition: usize,
+        member: &Member,
+    ) {
         let is_one_off = self.one_offs == Some(slot.type_index);
         if is_one_off {
             assert!(self.staged.contains(&edition), "{slot:?}: a command runs once");
@@ -219,10 +239,19 @@ impl Ledger {
             }
             Notice::Draining { cause, .. } => {
                 assert_eq!(self.course, Course::Up, "the end begins once");
+                // What somebody comes to may bring everything back, and that may end another type.
+                let is_of = |slot: SlotKey| match cause {
+                    Cause::Essential(name) => step.rules.editions[slot.type_index][0].name == *name,
+                    Cause::FailFast(_) | Cause::Signal(_) | Cause::ReaderGone | Cause::Asked => true,
+                };
                 let own_code = |ledger: &mut Ledger| match step.event {
                     Event::LeaderExited { slot, .. }
                     | Event::SpawnFailed { slot, .. }
-                    | Event::Remaining { slot, .. } => ledger.place(*slot).last_code,
+                    | Event::Remaining { slot, .. }
+                        if is_of(*slot) =>
+                    {
+                        ledger.place(*slot).last_code
+                    }
                     // Who lacks a service, or is blocked, fails without an event of its own.
                     _other => ledger.failures.last().map_or(1, |(_, code)| *code),
                 };
@@ -244,16 +273,25 @@ impl Ledger {
             }
             Notice::NotStarted { slot, .. } if *step.event == Event::Woke => {
                 // A service did not answer in time.
-                let place = self.place(step.names[slot]);
+                let key = step.names[slot];
+                let newest = step.rules.editions[key.type_index].last().expect("an edition");
+                let streak_ends = newest.policy.backoff.reset_after.is_zero();
+                let place = self.place(key);
                 (place.last_code, place.shortages) = (1, 0);
-                place.failures += 1;
+                place.failures = if streak_ends { 1 } else { place.failures + 1 };
             }
             Notice::Completed { slot } => self.place(step.names[slot]).verdict = Some(Rest::Completed),
             Notice::Failed { slot, reason } => {
                 if let Verdict::Blocked { by } = reason {
                     let named = |editions: &Vec<Member>| editions[0].name == *by;
                     let first = step.rules.editions.iter().position(named).expect("a known type");
-                    let of_first = |(key, _): &&(SlotKey, u8)| key.type_index == first;
+                    // Who is taken away in the same step keeps nobody out any more.
+                    let scaled = step.notices().find_map(|notice| match notice {
+                        Notice::Scaled { process_type, to, .. } if process_type == by => Some(*to),
+                        _other => None,
+                    });
+                    let count = scaled.or(self.counts.get(&first).map(|(count, _)| *count)).unwrap_or(0);
+                    let of_first = |(key, _): &&(SlotKey, u8)| key.type_index == first && key.number <= count;
                     let (_, code) = *self.failures.iter().find(of_first).expect("it has failed");
                     self.place(step.names[slot]).last_code = code;
                 }
@@ -322,6 +360,7 @@ impl Ledger {
     }
 
     /// What follows a life that ended by itself: the right verdict, or a wait of the right length.
+    #[allow(clippy::too_many_lines, reason = "one rule after the other")]
     pub(super) fn check_sequel(&mut self, step: &Step<'_>, told: Told, supervisor: &Supervisor) {
         let (key, uptime) = match told {
             Told::Late | Told::Other => return,
@@ -338,7 +377,13 @@ impl Ledger {
             assert!(matches!(phase, Phase::Stopped), "{key:?} is {phase:?}, and a command runs once");
             return;
         }
-        let member = step.rules.member(key, self.place(key).edition);
+        // It comes into the formation when everything goes back: what it failed by before is forgotten.
+        let count = self.counts.get(&key.type_index).map_or(0, |(count, _)| *count);
+        if self.grown.get(&key.type_index).is_some_and(|before| key.number > *before && key.number <= count) {
+            return;
+        }
+        let edition = self.place(key).edition;
+        let member = step.until_now(key, edition).unwrap_or_else(|| step.rules.member(key, edition));
         let policy = &member.policy;
         let goes_back = step.notices().any(|notice| matches!(notice, Notice::NotDeployed { .. }));
         let is_replaced = goes_back || step.rolling.contains(&key.type_index);
@@ -525,12 +570,7 @@ impl Ledger {
                 self.begin_anew(step, *type_index, *edition);
             }
         }
-        // Who was raised may have failed again in the same step.
-        for notice in step.notices() {
-            if let Notice::Failed { slot, .. } = notice {
-                self.place(step.names[slot]).verdict = Some(Rest::Failed);
-            }
-        }
+        self.fail_again(step);
         self.check_rollouts(step);
         if !step.rolling.is_empty() {
             self.note_surge(supervisor);

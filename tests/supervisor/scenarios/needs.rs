@@ -155,3 +155,18 @@ fn an_answer_to_what_was_needed_before_is_not_taken_for_one_to_what_is_needed_no
     world.pass(ms(20_000));
     assert_eq!(world.core.newest(), 1);
 }
+
+#[test]
+fn what_is_to_be_started_fails_by_its_own_rules_and_not_by_those_of_what_was_there_before() {
+    let once = |member| with(member, |policy| policy.backoff.give_up_after = 1);
+    let slow = || with(worker(3_000), |policy| policy.essential = false);
+    let mut world = until(World::new(vec![member("web", 1), slow()]), 60_000);
+    world.pass(ms(1_000));
+    world.ask_later(Verb::Reload);
+    let types = [(0, member("web", 1), Program::Same), (1, once(slow()), Program::Changed)];
+    let types = types.map(|(type_index, member, program)| Reread { type_index, member, program });
+    world.tell(Event::Reread { types: types.to_vec() });
+    world.pass(ms(5_000));
+    let failed = |line: &&String| line.contains("failed 1 times");
+    assert_eq!(world.said().iter().filter(failed).count(), 2, "{:#?}", world.said());
+}

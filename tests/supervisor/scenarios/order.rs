@@ -117,6 +117,40 @@ fn both_come_back_by_a_restart_after_the_first_had_failed() {
 }
 
 #[test]
+fn who_comes_into_the_formation_behind_a_closed_gate_fails_at_once_and_closes_the_next() {
+    let by_the_way = |mut member: Member| {
+        member.policy.essential = false;
+        member
+    };
+    let types = vec![
+        by_the_way(once("migrate")),
+        by_the_way(after(member("web", 0), &["migrate"])),
+        by_the_way(after(member("proxy", 0), &["web"])),
+        member("clock", 1),
+    ];
+    let mut world = World::new(types).script(slot(0, 1), [Script::exits(ms(300), 7)]);
+    world.pass(ms(1_000));
+    world.skip();
+    let to = |name: &str, count| Verb::Scale { changes: vec![(name.to_owned(), Change::To(count))] };
+    world.ask(to("web", 1)).expect("it is possible");
+    world.ask(to("proxy", 2)).expect("it is possible");
+    world.saw(&[
+        "1.000 web scaled from 0 to 1",
+        "1.000 reply 1: web.1 start pending",
+        "1.000 web.1 failed, blocked by migrate",
+        "1.000 proxy scaled from 0 to 2",
+        "1.000 reply 2: proxy.1 start pending, proxy.2 start pending",
+        "1.000 proxy.1 failed, blocked by web",
+        "1.000 proxy.2 failed, blocked by web",
+    ]);
+    // Whoever lets the first in lets nobody in behind it who has failed, and nobody is forgotten.
+    world.ask(to("clock", 0)).expect("it is possible");
+    world.pass(ms(1_000));
+    assert_eq!(world.exit(), None, "what was scaled to 0 by request keeps everything up");
+    assert_eq!(world.core.newest(), 2, "migrate and clock");
+}
+
+#[test]
 fn an_end_waits_for_nobody_who_was_never_started() {
     let mut world = World::new(vec![member("db", 1), after(member("web", 1), &["db"])]);
     world.pass(ms(100));

@@ -1,10 +1,10 @@
 //! Deploys that meet with something: who is asked whether a release works, and what of it is taken back.
 
-use supervise::api::{Answer, Change, Refusal, RequestId, Verb, When};
-use supervise::app::Restart;
+use supervise::api::{Answer, Change, ProbeKind, Refusal, RequestId, Verb, When};
+use supervise::app::{Policy, Restart};
 use supervise::supervisor::Member;
 
-use super::rolling::alive;
+use super::rolling::{alive, good, web};
 use crate::fake_host::{Script, Stored, World, member, ms, slot, with};
 
 /// The formation of the release `v1`.
@@ -96,4 +96,26 @@ fn a_type_that_is_new_has_nothing_to_go_back_to() {
     assert!(back.len() == 1 && back[0].ends_with("back to edition 0 of type 0"), "{back:#?}");
     let lives = world.spawned().filter(|(key, _)| *key == slot(2, 1)).count();
     assert_eq!((lives, alive(&world)), (3, vec!["web.1".to_owned()]), "{:#?}", world.said());
+}
+
+#[test]
+fn a_release_that_wants_none_of_a_type_that_is_on_its_way_back_leaves_none_of_it() {
+    // What comes back never works in web.1: the one beside it does the work until it would.
+    let unready = || Script::runs().answering(ProbeKind::Readiness, &[false]);
+    let patient = |policy: &mut Policy| {
+        (policy.restart, policy.rollout.min_ready) = (Restart::Never, ms(10_000));
+    };
+    let worker = |script: Script| (with(member("worker", 1), patient), script);
+    let types = [web(1), worker(Script::runs()).0];
+    let mut world = first(&types).script(slot(0, 1), [good(), good(), unready()]);
+    world.pass(ms(3_000));
+    let id = deploy(&mut world, "v2", &[(web(1), good()), worker(Script::exits(ms(3_500), 1))]);
+    world.pass(ms(30_000));
+    assert!(!is_deployed(&world, id), "{:#?}", world.said());
+    assert_eq!(alive(&world), ["web.1", "web.2", "worker.1"], "{:#?}", world.said());
+    let phase = (member("release", 0), Script::runs());
+    let id = deploy(&mut world, "v1", &[(web(0), good()), worker(Script::runs()), phase]);
+    world.pass(ms(30_000));
+    assert!(is_deployed(&world, id));
+    assert_eq!(alive(&world), ["worker.1"], "{:#?}", world.said());
 }

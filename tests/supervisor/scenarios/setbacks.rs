@@ -2,10 +2,10 @@
 
 use supervise::api::{Change, Manner, Notice, ProbeKind, Refusal, Setback, Signal, Target, Verb, When};
 use supervise::app::{Restart, Rollout};
-use supervise::supervisor::{Event, Member, Program, Reread, Surge};
+use supervise::supervisor::{Event, Member, Probes, Program, Reread, SpawnErrorKind, Surge};
 
 use super::rolling::{alive, fewest_ready, good, ready, reload, rolling, unready, web};
-use crate::fake_host::{Script, UNKILLABLE, World, member, ms, needing, obeys_after, slot, with};
+use crate::fake_host::{Script, UNKILLABLE, World, dies_hard, member, ms, needing, obeys_after, slot, with};
 
 fn crash() -> Script {
     Script::exits(ms(50), 1).answering(ProbeKind::Readiness, &[false])
@@ -423,4 +423,57 @@ fn what_a_superseded_rollout_has_started_is_not_taken_for_proved() {
     world.pass(ms(30_000));
     assert!(matches!(world.answer_to(id), Some(Err(Refusal::TurnedBack { .. }))), "{:#?}", world.said());
     assert_eq!((editions(&world, 1), ready(&world)), (vec![0, 1, 2], 2), "{:#?}", world.said());
+}
+
+#[test]
+fn what_was_turned_back_is_not_forgotten_when_a_restart_meanwhile_comes_to_nothing() {
+    // What comes back does not work at first in web.2, so the new web.1 still does its work.
+    let mut world = World::new(vec![web(2)])
+        .habit(0, good())
+        .script(slot(0, 2), [good(), unready(), unready(), unready(), good()]);
+    world.pass(ms(3_000));
+    reload(&mut world, web(2), When::Accepted);
+    world.pass(ms(20_000));
+    assert!(turned_back(&world), "{:#?}", world.said());
+    assert_eq!(editions(&world, 1), [0, 1], "it works, and nobody else would: {:#?}", world.said());
+    let targets = targets("web.2");
+    world.request(Verb::Restart { targets: targets.clone(), manner: Manner::Rolling }, When::Accepted);
+    world.pass(ms(20_000));
+    world.request(Verb::Restart { targets, manner: Manner::AtOnce }, When::Accepted);
+    world.pass(ms(20_000));
+    assert_eq!(editions(&world, 1), [0, 1, 2], "back as soon as possible: {:#?}", world.said());
+    assert_eq!((alive(&world), ready(&world)), (vec!["web.1".into(), "web.2".into()], 2));
+}
+
+#[test]
+fn who_became_ready_while_we_slept_was_not_too_late() {
+    let plain = |member: Member| Member { probes: Probes::default(), ..member };
+    let mut world = World::new(vec![plain(in_place(1))]);
+    world.pass(ms(3_000));
+    let id = world.request(rolling(), When::Happened);
+    world.pass(ms(100));
+    // Longer than anybody waits for progress; and then somebody asks, before anything else is looked at.
+    world.oversleep(ms(20_000));
+    world.ask(Verb::Scale { changes: vec![("web".to_owned(), Change::To(1))] }).expect("it is so already");
+    world.pass(ms(100));
+    goes_well(&world, id);
+    assert!(!turned_back(&world), "{:#?}", world.said());
+}
+
+#[test]
+fn a_place_that_comes_free_is_taken_by_the_surge_that_had_to_stand_higher() {
+    // What is stuck in web.3 is gone when the one above it could not even be started yet.
+    let stuck = Script { leader: dies_hard(ms(4_500)), ..good() };
+    let mut world = World::new(vec![with(web(3), |policy| policy.drain = ms(100))])
+        .habit(0, good())
+        .script(slot(0, 3), [stuck])
+        .script(slot(0, 4), [Script::fails(SpawnErrorKind::Shortage)]);
+    world.pass(ms(3_000));
+    world.ask(Verb::Scale { changes: vec![("web".to_owned(), Change::To(2))] }).expect("it is possible");
+    world.pass(ms(4_000));
+    let id = world.request(rolling(), When::Happened);
+    world.pass(ms(30_000));
+    goes_well(&world, id);
+    let raised: Vec<u32> = world.spawned().map(|(key, _)| key.number).skip(3).collect();
+    assert_eq!(raised, [4, 3, 1, 2], "{:#?}", world.said());
 }
