@@ -6,9 +6,10 @@
 //! cargo run --release --example simulate -- --replay N [--only WISHES]
 //! ```
 //!
-//! Histories are numbered by their seeds, from `--seed` on. What breaks a rule prints its seed, is made shorter by leaving
-//! wishes out for as long as the same rule breaks, and is told; `--replay` lives it once more. Ends with 0 where no rule was
-//! broken, with 101 or a SIGABRT where one was, with 2 where the arguments are wrong.
+//! Histories are numbered by their seeds, from `--seed` on, and lived on as many threads as there are processors. What breaks a
+//! rule prints its seed, is made shorter by leaving wishes out for as long as the same rule breaks, and is told; `--replay`
+//! lives it once more. Ends with 0 where no rule was broken, with 101 or a SIGABRT where one was, with 2 where the arguments are
+//! wrong.
 
 #[allow(dead_code, reason = "the stories of the tests need more of it")]
 #[path = "../../tests/supervisor/fake_host.rs"]
@@ -96,11 +97,11 @@ fn run(arguments: &Arguments) {
     let (steps, histories) = (steps.into_inner(), next.into_inner() - arguments.seed);
     let seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
-    let pace = steps as f64 / seconds / 1e6 / arguments.threads as f64;
+    let pace = steps as f64 / seconds / 1e6;
     println!(
-        "{histories} histories from seed {}, {steps} steps in {seconds:.1} s: {pace:.2} million a second and core; \
+        "{histories} histories from seed {}, {steps} steps in {seconds:.1} s: {pace:.2} million a second with {} threads; \
          no rule was broken",
-        arguments.seed
+        arguments.seed, arguments.threads
     );
 }
 
@@ -108,7 +109,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut parsed = Arguments {
         steps: 10_000_000,
         seconds: None,
-        threads: 1,
+        threads: thread::available_parallelism().map_or(1, |count| count.get() as u64),
         seed: 1,
         every: 64,
         replay: None,

@@ -126,7 +126,9 @@ impl FromStr for Signal {
         if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
             return Ok(Signal(*number));
         }
-        let number = if let Ok(number) = name.parse::<i32>() {
+        // The two that the C library keeps for itself have no name, but may end a process all the same.
+        let bare = upper.strip_prefix("SIGNAL ").unwrap_or(name);
+        let number = if let Ok(number) = bare.parse::<i32>() {
             number
         } else if name == "RTMIN" {
             RTMIN
@@ -154,7 +156,7 @@ impl TryFrom<String> for Signal {
     type Error = UnknownSignal;
 
     fn try_from(text: String) -> Result<Signal, UnknownSignal> {
-        text.strip_prefix("signal ").unwrap_or(&text).parse()
+        text.parse()
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
     fn every_signal_is_read_back_from_its_own_name() {
         for number in 1..=64 {
             let signal = Signal::new(number).expect("1 to 64 are signals");
-            assert_eq!(Signal::try_from(signal.to_string()), Ok(signal));
+            assert_eq!(signal.to_string().parse(), Ok(signal));
         }
     }
 
