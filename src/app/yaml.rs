@@ -2,7 +2,7 @@
 //! scalar and the place of every node.
 //!
 //! The library gives no places, and no text of what is no text. So the document is read twice, once for what it says and once for
-//! its [`marks`](super::marks), and both are put together: however many places are asked for, that is all.
+//! its [`marks`], and both are put together: however many places are asked for, that is all.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
