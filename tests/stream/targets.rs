@@ -1,7 +1,7 @@
 //! What our stdout may be besides a pipe that is ours alone.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write, pipe};
+use std::io::{Read, Seek, SeekFrom, Write, pipe};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -100,13 +100,18 @@ fn a_disk_that_stays_full_is_said_once_and_every_line_is_counted() {
 
 #[test]
 fn a_disk_that_has_room_again_gets_the_lines_and_the_count_of_those_it_missed() {
+    /// Of the whole process, and so more than a log of these tests has; the file begins that far on, with a hole.
+    const LIMIT: u64 = 1 << 30;
+    const BEFORE: u64 = LIMIT - 100_000;
     let path = scratch("disk");
     // SAFETY: ignoring a signal runs no code.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
     let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
     // Files of this process cannot grow beyond this for a while: as good as a full disk.
-    setrlimit(Resource::RLIMIT_FSIZE, 100_000, hard).unwrap();
-    let rig = Rig::on(File::create(&path).unwrap().into(), Settings { ..PLAIN });
+    setrlimit(Resource::RLIMIT_FSIZE, LIMIT, hard).unwrap();
+    let mut disk = File::create(&path).unwrap();
+    disk.seek(SeekFrom::Start(BEFORE)).unwrap();
+    let rig = Rig::on(disk.into(), Settings { ..PLAIN });
     let mut web = rig.child("web.1", 1);
     for n in 0..100_000 {
         writeln!(web, "line {n}").unwrap();
@@ -116,7 +121,9 @@ fn a_disk_that_has_room_again_gets_the_lines_and_the_count_of_those_it_missed() 
     web.write_all(b"room again\n").unwrap();
     drop(web);
     let totals = rig.finish();
-    let text = std::fs::read_to_string(&path).unwrap();
+    let (mut disk, mut text) = (File::open(&path).unwrap(), String::new());
+    disk.seek(SeekFrom::Start(BEFORE)).unwrap();
+    disk.read_to_string(&mut text).unwrap();
     std::fs::remove_file(&path).unwrap();
     assert!(text.ends_with("web.1     | room again\n"));
     assert!(text.contains("lines dropped: they could not be written\n"));
