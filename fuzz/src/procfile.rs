@@ -30,8 +30,10 @@ pub(crate) fn check(input: &[u8]) {
     let plain = |entries: &[(supervise::api::TypeName, Vec<u8>, usize)]| -> Vec<(String, Vec<u8>)> {
         entries.iter().map(|(name, command, _)| (name.to_string(), command.clone())).collect()
     };
-    // Written back, and with the other newlines, it is the same.
-    for newline in ["\n", "\r\n"] {
+    // Written back, and with the other newlines, it is the same; but what ends in a backslash, as `a \ ` does without its blank,
+    // would go on in the next line.
+    let goes_on = entries.iter().any(|(_, command, _)| command.ends_with(b"\\"));
+    for newline in ["\n", "\r\n"].iter().filter(|_| !goes_on) {
         let mut again = Vec::new();
         for (name, command, _) in &entries {
             again.extend_from_slice(format!("{name}: ").as_bytes());

@@ -121,8 +121,8 @@ fn set(setting: &mut Option<u64>, value: Option<u64>) -> bool {
 /// Reads `512m`, `512M`, `512mb`, `2g`, bytes without a unit (docker compose), or `unlimited`.
 fn memory(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
-    // `512mb` and `512b`, but not `b`.
-    let plain = lower.strip_suffix('b').unwrap_or(&lower);
+    // `512mb` and `512b`, but neither `b` nor `unlimitedb`.
+    let plain = lower.strip_suffix('b').filter(|plain| *plain != "unlimited").unwrap_or(&lower);
     let Limit { value, .. } = parse(0, plain)?;
     (value >= LEAST_MEMORY).then_some(value)
 }
@@ -195,6 +195,7 @@ mod tests {
         for (text, bytes) in [
             ("512M", Some(512 << 20)),
             ("512mb", Some(512 << 20)),
+            ("unlimitedb", None),
             ("2g", Some(2 << 30)),
             ("1048576", Some(1 << 20)),
             ("1048576b", Some(1 << 20)),
