@@ -73,15 +73,20 @@ impl Node {
 
     /// A scalar as it is written, without its quotes: `1.10` stays `1.10`.
     pub(super) fn scalar_text(&self) -> String {
+        self.text().unwrap_or(&self.written).to_owned()
+    }
+
+    /// What it says, where it is a text.
+    fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Text(text) => text.clone(),
+            Kind::Text(text) => Some(text),
             Kind::Null
             | Kind::Bool(_)
             | Kind::Number(_)
             | Kind::OtherNumber
             | Kind::Sequence(_)
             | Kind::Mapping(_)
-            | Kind::Tagged => self.written.clone(),
+            | Kind::Tagged => None,
         }
     }
 
@@ -97,7 +102,7 @@ impl Node {
 
     fn find(&self, name: &str) -> Option<&(Node, Node)> {
         let Kind::Mapping(pairs) = &self.kind else { return None };
-        pairs.iter().find(|(key, _)| matches!(&key.kind, Kind::Text(text) if text == name))
+        pairs.iter().find(|(key, _)| key.text() == Some(name))
     }
 }
 
@@ -177,16 +182,8 @@ fn note_marks(node: &mut Node, events: &[Event], at: &mut usize) {
     *at += 1;
     match what {
         What::Alias(target) => return note_marks(node, events, &mut { *target }),
-        What::Scalar(text) => match &node.kind {
-            Kind::Text(_) => {}
-            Kind::Null
-            | Kind::Bool(_)
-            | Kind::Number(_)
-            | Kind::OtherNumber
-            | Kind::Sequence(_)
-            | Kind::Mapping(_)
-            | Kind::Tagged => node.written.clone_from(text),
-        },
+        What::Scalar(_) if node.text().is_some() => {}
+        What::Scalar(text) => node.written.clone_from(text),
         What::Begin => {
             match &mut node.kind {
                 Kind::Sequence(elements) => {

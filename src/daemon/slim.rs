@@ -38,12 +38,12 @@ unsafe extern "C" fn forget(object: *mut libc::dl_phdr_info, _size: usize, _noth
     let object = unsafe { &*object };
     // SAFETY: the table has so many entries, and is there as long as the object is.
     let segments = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
+    // SAFETY: a question.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.unsigned_abs();
     // What was relocated, and so differs from the file, is in segments that can be written (elf(5)), even where it is
     // protected later.
     for segment in segments.iter().filter(|one| one.p_type == libc::PT_LOAD && one.p_flags & libc::PF_W == 0)
     {
-        // SAFETY: a question.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.unsigned_abs();
         let begin = object.dlpi_addr + segment.p_vaddr;
         // Whole pages: nobody else has a part of them.
         let from = begin.next_multiple_of(page);

@@ -242,13 +242,7 @@ fn members(directory: &Path, found: &mut Vec<i32>) -> Result<(), Short> {
     let list = Short::or_nothing(fs::read_to_string(directory.join("cgroup.procs")))?;
     let Some(list) = list else { return Ok(()) };
     found.extend(list.lines().filter_map(|pid| pid.parse().ok()).filter(|pid: &i32| *pid > 0));
-    for entry in Short::or_nothing(fs::read_dir(directory))?.into_iter().flatten() {
-        let Some(entry) = Short::or_nothing(entry)? else { continue };
-        if Short::or_nothing(entry.file_type())?.is_some_and(|kind| kind.is_dir()) {
-            members(&entry.path(), found)?;
-        }
-    }
-    Ok(())
+    below(directory)?.iter().try_for_each(|below| members(below, found))
 }
 
 fn remove(directory: &Path) -> bool {
@@ -258,7 +252,8 @@ fn remove(directory: &Path) -> bool {
         // What is empty below belongs to whoever lives beside it.
         Err(_) if is_populated(directory) => false,
         Err(_) => {
-            let below = below(directory);
+            // Where there is no telling it is tried again later.
+            let below = below(directory).unwrap_or_default();
             !below.is_empty() && below.iter().all(|below| remove(below)) && fs::remove_dir(directory).is_ok()
         }
     }
@@ -270,10 +265,15 @@ fn is_populated(directory: &Path) -> bool {
         .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
-fn below(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.map(|entry| entry.path()).collect()
+fn below(directory: &Path) -> Result<Vec<PathBuf>, Short> {
+    let mut found = Vec::new();
+    for entry in Short::or_nothing(fs::read_dir(directory))?.into_iter().flatten() {
+        let Some(entry) = Short::or_nothing(entry)? else { continue };
+        if Short::or_nothing(entry.file_type())?.is_some_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 /// The controllers that limits need.

@@ -12,7 +12,6 @@ mod place;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use crate::api::{InstanceId, Notice, OutOfMemory, SlotName, TypeName};
 use crate::app::{Confinement, ProcessType};
 
 use super::Fact;
-use super::proc::Short;
+use super::proc::{self, Short};
 use domain::{Cell, Domain};
 use ledger::Ledger;
 use memory::Counter;
@@ -171,7 +170,7 @@ impl Cgroups {
         let Some(domain) = self.domain.as_ref().ok().filter(|_| !self.cells.is_empty()) else {
             return Ok(None);
         };
-        let cgroup = Short::or_nothing(fs::read(format!("/proc/{pid}/cgroup")))?;
+        let cgroup = Short::or_nothing(proc::file(&format!("/proc/{pid}/cgroup")))?;
         let cgroup = cgroup.and_then(|cgroup| place::unified_name(&cgroup));
         let name = cgroup.as_deref().and_then(|cgroup| domain.cell_name(cgroup));
         Ok(name.and_then(|name| self.by_name.get(name).copied()))
