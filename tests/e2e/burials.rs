@@ -1,25 +1,16 @@
 //! Many ends at once, and ends at the worst moment: how often it is looked for orphans, and that none is missed.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::harness::{Call, Caller, Judge, Run, Supervise, Verdict, can_judge, eventually, is_alive, send};
-
-/// The path that a call of openat(2) names.
-pub(crate) fn path(call: &Call) -> String {
-    let mut text = [0; 64];
-    let memory = fs::File::open(format!("/proc/{}/mem", call.pid));
-    let count = memory.and_then(|memory| memory.read_at(&mut text, call.args[1])).unwrap_or(0);
-    String::from_utf8_lossy(text[..count].split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
-}
+use crate::harness::{Caller, Judge, Run, Supervise, Verdict, can_judge, eventually, is_alive, send};
 
 /// Counts how often we look at the list of all our children.
 fn counting(looks: &Arc<AtomicUsize>) -> Judge {
     let looks = Arc::clone(looks);
     Judge::new(&[libc::SYS_openat], move |call| {
-        if call.caller == Caller::Loop && path(call).ends_with("/children") {
+        if call.caller == Caller::Loop && call.path().ends_with("/children") {
             looks.fetch_add(1, Ordering::Relaxed);
         }
         Verdict::Go
@@ -96,7 +87,7 @@ fn fault_05_who_becomes_ours_while_we_look_is_not_missed() {
             move |call| {
                 let of = |pid: &Mutex<i32>| *pid.lock().unwrap_or_else(PoisonError::into_inner);
                 let (parent, child) = (of(&parent), of(&child));
-                if parent == 0 || call.caller != Caller::Loop || path(call) != format!("/proc/{parent}/stat")
+                if parent == 0 || call.caller != Caller::Loop || call.path() != format!("/proc/{parent}/stat")
                 {
                     return Verdict::Go;
                 }

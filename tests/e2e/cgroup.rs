@@ -8,7 +8,6 @@ use crate::harness::{
     Caller, Cgroup, Judge, Run, Setup, Supervise, Verdict, can_judge, eventually, is_alive, send,
 };
 
-use crate::burials::path;
 use crate::verbs::says;
 
 const MIB: u64 = 1 << 20;
@@ -183,7 +182,7 @@ fn fault_05_20_whoever_is_known_by_its_cell_alone_is_not_forgotten_where_nobody_
         let spared = Arc::clone(&spared);
         move |call| {
             let is_look = call.caller == Caller::Loop && {
-                let path = path(call);
+                let path = call.path();
                 path.ends_with("/cgroup.procs") || path.ends_with("/cgroup")
             };
             let is_refused = is_look

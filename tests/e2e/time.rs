@@ -8,12 +8,13 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Judge, Run, Stdout, Supervise, Verdict, can_judge, eventually, send, state};
+use crate::harness::{
+    Caller, Judge, Run, Stdout, Supervise, Verdict, can_judge, eventually, number, send, state,
+};
 
 /// As asked, or so long.
 fn at_length(usual: Duration) -> Duration {
-    let seconds = std::env::var("SUPERVISE_PROOF_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    seconds.map_or(usual, Duration::from_secs)
+    number("SUPERVISE_PROOF_SECONDS").map_or(usual, Duration::from_secs)
 }
 
 /// Two that are asked by a command, which notes that it was, and one by HTTP as soon as it listens; nothing is forgiven. What it

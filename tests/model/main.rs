@@ -21,6 +21,7 @@ mod life;
 use std::time::{Duration, Instant, SystemTime};
 
 use dice::Dice;
+use harness::number;
 
 /// Histories side by side: more than there are processors on a small machine, so that nobody has one for himself.
 const AT_ONCE: u64 = 3;
@@ -53,9 +54,4 @@ fn after_any_history_proc_and_ps_and_the_core_agree_with_what_was_asked_for() {
             "histories that failed; above stands what was seen, and the seed to tell it again"
         );
     });
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("`{variable}={text}` is no number")))
 }

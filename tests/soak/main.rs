@@ -1,8 +1,9 @@
 //! Long life: 200 children that chat, crash, fork and hang at random while somebody steers, and what it costs in the end.
 //!
 //! `SUPERVISE_PROOF_SECONDS` says how long, 30 by default: `SUPERVISE_PROOF_SECONDS=1800 cargo test --test soak -- --nocapture`.
-//! `SUPERVISE_SOAK_SEED=7` asks for the same things in the same order again. After each of four quarters everything is scaled to nothing; then the supervisor has to have no more descriptors and
-//! threads than the time before, no process and no zombie may be left, and every line that was written has to have come out.
+//! `SUPERVISE_SOAK_SEED=7` asks for the same things in the same order again. After each of four quarters everything is scaled
+//! to nothing; then the supervisor has to have no more descriptors and threads than the time before, no process and no zombie
+//! may be left, and every line that was written has to have come out.
 
 mod book;
 #[path = "../e2e/harness/built.rs"]
@@ -11,12 +12,15 @@ mod client;
 #[path = "../model/dice.rs"]
 #[allow(dead_code, reason = "the histories use all of it")]
 mod dice;
+#[path = "../e2e/harness/knob.rs"]
+mod knob;
 mod reader;
 mod run;
 
 use std::time::{Duration, Instant};
 
 use client::Client;
+use knob::number;
 use run::{Cost, Run};
 
 const QUARTERS: u32 = 4;
@@ -78,9 +82,4 @@ fn two_hundred_restless_children_leave_nothing_behind_and_cost_the_same_for_ever
         complaints.len(),
         &complaints[..complaints.len().min(10)]
     );
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("`{variable}={text}` is no number")))
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,15 @@ impl Call {
         #[allow(clippy::cast_possible_truncation)]
         let int = self.args[nth] as i32;
         int
+    }
+
+    /// The path that openat(2) is asked for, up to 64 bytes.
+    pub(crate) fn path(&self) -> String {
+        let mut text = [0; 64];
+        let memory = fs::File::open(format!("/proc/{}/mem", self.pid));
+        let count = memory.and_then(|memory| memory.read_at(&mut text, self.args[1])).unwrap_or(0);
+        let path = text[..count].split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(path).into_owned()
     }
 }
 

@@ -8,6 +8,7 @@ mod built;
 mod cgroup;
 mod directory;
 mod judge;
+mod knob;
 mod port;
 mod processes;
 mod run;
@@ -17,6 +18,7 @@ mod transcript;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use directory::Directory;
 pub(crate) use judge::{Call, Caller, Judge, Verdict, can_judge};
+pub(crate) use knob::number;
 pub(crate) use port::free_ports;
 pub(crate) use processes::{
     can_make_pid_namespaces, children_of, cpu_time, descriptors, eventually, is_alive, marked, peak_kib,
